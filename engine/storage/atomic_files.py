@@ -14,6 +14,7 @@ from typing import BinaryIO
 from ..errors import ConflictError, NotFoundError, StorageError, UsageError
 from ..validation import refuse_secret, shorten
 from .held_files import open_file
+from .local import sync, take_name
 from .modes import create_file
 
 _BAD_NAMES = {errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
@@ -125,26 +126,13 @@ def new_file(path: Path) -> Generator[BinaryIO, None, None]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _take_name(temporary, path)
+        if not take_name(os.fspath(temporary), os.fspath(path)):
+            raise _taken(path)
+        sync(os.fspath(path.parent))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _take_name(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError as error:
-        raise _taken(path) from error
-    except OSError:
-        # Some file systems have no hard links: an empty file reserves the name.
-        try:
-            os.close(create_file(path))
-        except FileExistsError:
-            raise _taken(path) from None
-        temporary.rename(path)
-    _sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None, mode: int | None = None) -> None:
@@ -180,19 +168,11 @@ def replace_file(path: Path, data: bytes, *, by_way_of: Path | None = None, mode
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync(os.fspath(path.parent))
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _taken(path: Path) -> ConflictError:

@@ -23,8 +23,6 @@ class BackendError(StorageError):
         Whether a retry is pointless: the backend is full, read-only or forbids access.
     """
 
-    code = "storage"
-
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
@@ -77,5 +75,5 @@ def growing_waits(retries: int) -> list[float]:
     return [min(_FIRST_WAIT_SECONDS * 2**number, _LONGEST_WAIT_SECONDS) for number in range(retries)]
 
 
-WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
+WAITS = growing_waits(5)
 """Seconds to wait before each retry of a request."""

@@ -33,7 +33,7 @@ _RANGE_WRITE = 2
 _HERE = -100
 _NO_REPLACE = 1
 
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 _numbers = itertools.count()
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}-\d+-\d+")
@@ -259,10 +259,11 @@ def sync_together(root: str, paths: Iterable[str], files: int, since: SyncPoint 
     if files > FEW_FILES and _sync_file_system(root, descriptor):
         return
     for path in paths:
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Make a file or the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

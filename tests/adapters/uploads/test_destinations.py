@@ -169,8 +169,8 @@ class TestLocal:
         assert len(order) - 2 in range(len(parcels), len(parcels) + 4 + folders)
 
     def test_few_files_are_synced_with_the_folders_that_lead_to_them(self, tmp_path, parcels, monkeypatch):
-        synced, sync = [], local_files._sync
-        monkeypatch.setattr(local_files, "_sync", lambda path: (synced.append(path), sync(path)))
+        synced, sync = [], local_files.sync
+        monkeypatch.setattr(local_files, "sync", lambda path: (synced.append(path), sync(path)))
         destination = open_destination(tmp_path / "new" / "deep" / "uploads")
         destination.read(parcels[:1])
         destination.send(parcels[:1])

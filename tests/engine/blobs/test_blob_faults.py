@@ -143,7 +143,7 @@ def test_all_files_of_a_content_that_fails_fail_with_it(tmp_path, files):
 def test_files_are_synced_one_by_one_where_the_system_cannot_do_more(tmp_path, files, monkeypatch):
     synced = []
     monkeypatch.setattr(local_files, "_sync_file_system", lambda folder, descriptor: False)
-    monkeypatch.setattr(local_files, "_sync", lambda path: synced.append(str(path)))
+    monkeypatch.setattr(local_files, "sync", lambda path: synced.append(str(path)))
     store = quick_store(tmp_path / "blobs")
     store.join()
     synced.clear()
