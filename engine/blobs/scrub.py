@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -137,19 +136,9 @@ def _hash_part(open_place: Callable[[], BlobBackend], digests: list[str]) -> lis
 
 
 def _hash_all(place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, None, None]:
-    """Hash blobs in a few threads, in order, with at most one queued blob per thread."""
+    """Hash blobs in a few threads, in order."""
     with ThreadPoolExecutor(_THREADS, "framelode-scrub") as pool:
-        waiting: deque[Future[Hashed]] = deque()
-        try:
-            for digest in digests:
-                waiting.append(pool.submit(read_blob, place, digest))
-                if len(waiting) > 2 * _THREADS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from ordered_map(pool, partial(read_blob, place), ((digest,) for digest in digests))
 
 
 def read_blob(place: BlobBackend, digest: str) -> Hashed:
