@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -69,7 +69,9 @@ def ordered_map(
             part.future.cancel()
 
 
-def ahead(work: Callable[[Any], Result], items: Iterable[Any], threads: int = 1) -> Iterator[Result]:
+def ahead(
+    work: Callable[[Any], Result], items: Iterable[Any], threads: int = 1
+) -> Generator[Result, None, None]:
     """Yield the result of each item in order, while threads work on the next ones. The items are taken by the caller's thread.
 
     Parameters

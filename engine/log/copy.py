@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import repeat, takewhile
 
 from ..errors import ConflictError, IntegrityError
-from ..parallel import ThreadWorkers
+from ..parallel import ahead
 from .batch import AppendHeader, Batch, BatchHeader, Body, chain_digest, genesis_digest
 from .contract import Head, Log, Restored
 
@@ -81,8 +82,8 @@ def copy_appends(source: Log, target: Log, start: Head, end: Head, progress: Pro
     if end.position == start.position:
         return batches
     groups = _groups(proven_appends(source, start, end))
-    with _one_ahead(groups) as coming:
-        for group in coming:
+    with closing(ahead(lambda source: next(source, None), repeat(groups))) as coming:
+        for group in takewhile(bool, coming):
             target.restore(source.uuid, start, group)
             last = group[-1].batches[-1][0]
             start = Head(last.last_position, last.digest, last.recorded_at)
@@ -90,20 +91,6 @@ def copy_appends(source: Log, target: Log, start: Head, end: Head, progress: Pro
             if progress:
                 progress(start.position, end.position)
     return batches
-
-
-@contextmanager
-def _one_ahead(groups: Iterator[list[Restored]]) -> Generator[Iterator[list[Restored]], None, None]:
-    """Yield groups. A separate thread reads the next one ahead."""
-
-    def ahead() -> Iterator[list[Restored]]:
-        coming = workers.begin(lambda: next(groups, None))
-        while (group := coming.result()) is not None:
-            coming = workers.begin(lambda: next(groups, None))
-            yield group
-
-    with closing(ThreadWorkers(1, "framelode-copy")) as workers:
-        yield ahead()
 
 
 def _groups(appends: Iterator[Restored]) -> Iterator[list[Restored]]:
