@@ -9,6 +9,7 @@ import attrs
 import msgspec
 from blake3 import blake3
 
+from ...engine.canonical import encode_canonical
 from ...engine.events.pins import PinAdded, PinEvent, PinLocked, PinUpdated
 from ...engine.pins import PinKey, PinnedProject, PinState, pins_stream, record_pins
 from ...engine.secrets import redact_url
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _FILES = 1000
 """Maximum number of files that an event lists. Of longer lists it has the count and a digest."""
-
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def pin_changes(session: Session, wanted: PinQuery) -> Sequence[PinChange]:
@@ -69,7 +68,7 @@ def _shortened(dataset: Dataset, state: PinState) -> dict[str, Any]:
         raise TypeError(type(lock))
     hasher = blake3()
     for file in lock.files:
-        hasher.update(_encoder.encode([file.relpath, file.meta.to_dict()]))
+        hasher.update(encode_canonical([file.relpath, file.meta.to_dict()]))
     state["files"] = {"count": len(lock.files), "digest": hasher.hexdigest(length=16)}
     return attrs.evolve(lock, files=[]).to_dict()
 

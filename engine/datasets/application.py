@@ -11,6 +11,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import InfrastructureFactory, Mapper
 from eventsourcing.utils import Environment
 
+from ..canonical import encode_canonical
 from ..log.batch import AppendHeader
 from ..log.command import Command, run_decided
 from ..log.contract import Clock, Log
@@ -103,7 +104,7 @@ class LogApplication(Application[str]):
             Keep other writers out from the first try on: the decision depends on streams that it does not write to.
         """
         command = Command.begin(command_id, str)
-        command.digest = blake3(msgspec.msgpack.encode(request, order="deterministic")).digest(length=16)
+        command.digest = blake3(encode_canonical(request)).digest(length=16)
 
         def decide_and_save() -> Result:
             aggregates, result = decide()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..decoding import LARGEST_INTEGER, guarded
+from ..decoding import LARGEST_INTEGER
 from .base import Event, Streams
 
 
@@ -243,6 +243,3 @@ class FrameUpdated(FrameEvent, frozen=True):
 
 class FrameDeleted(FrameEvent, frozen=True):
     """A frame was deleted from a version."""
-
-
-_decode_state = guarded(msgspec.msgpack.Decoder(tuple[int, dict[str, Any]]).decode)

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ..canonical import is_plain_json
-from ..decoding import UNDECODABLE
+from ..canonical import encode_canonical, is_plain_json
+from ..decoding import UNDECODABLE, guarded
 from ..errors import IntegrityError, UnreadableError
 from ..keys import Operation
 from .alf import ALF
@@ -40,7 +40,6 @@ from .domain import (
     VersionRemoved,
     VersionRenamed,
     VersionTagged,
-    _decode_state,
 )
 from .lakes import LAKE, LAKES
 from .pins import PINS
@@ -62,7 +61,7 @@ STREAMS: tuple[Streams[Any], ...] = (
 )
 """The streams that do not belong to a dataset. A public API with its own events adds them here."""
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decode_state = guarded(msgspec.msgpack.Decoder(tuple[int, dict[str, Any]]).decode)
 
 
 FRAME_EVENTS: dict[int, type[FrameEvent]] = {
@@ -138,7 +137,7 @@ def encode_event(event: Event) -> tuple[str, bytes]:
     """Return the topic of an event and its stored state: schema version and fields as msgpack."""
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     del fields["originator_id"], fields["originator_version"]
-    return type(event).__name__, _encoder.encode([event.stored_schema, fields])
+    return type(event).__name__, encode_canonical([event.stored_schema, fields])
 
 
 def decode_event(

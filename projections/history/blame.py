@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.canonical import encode_canonical
 from ...engine.decoding import guarded
 from ...engine.errors import UnreadableError
 from .changes import FrameStep, Wire, payload_wire
@@ -19,7 +20,6 @@ Part = tuple[Any, ...]
 Parts = dict[Part, bytes]
 """Parts with their values as bytes. An annotation or label has no value."""
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SAID_OF_IT = ("id", "label", "confidence", "meta")
 """Fields of an annotation that do not identify it."""
 
@@ -60,8 +60,8 @@ def take_apart(payload: bytes, position: int) -> Parts:
 
 
 def _parts(wire: Wire) -> Parts:
-    parts: Parts = {(FIELD, name): _encode(value) for name, value in wire.items()}
-    parts |= {(METADATA, name): _encode(value) for name, value in wire.get("meta", {}).items()}
+    parts: Parts = {(FIELD, name): encode_canonical(value) for name, value in wire.items()}
+    parts |= {(METADATA, name): encode_canonical(value) for name, value in wire.get("meta", {}).items()}
     for identity, annotation in annotations_of(wire):
         parts[ANNOTATION, identity] = b""
         parts |= {(LABEL, identity, label): b"" for label in annotation.get("label", ())}
@@ -83,4 +83,4 @@ def annotations_of(wire: Wire) -> Iterator[tuple[Part, Wire]]:
 def _identity(annotation: Wire) -> bytes:
     if annotation.get("id") is not None:
         return b"id " + str(annotation["id"]).encode()
-    return _encode({name: value for name, value in annotation.items() if name not in _SAID_OF_IT})
+    return encode_canonical({name: value for name, value in annotation.items() if name not in _SAID_OF_IT})

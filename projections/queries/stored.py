@@ -19,6 +19,7 @@ import zstandard
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from ...engine.canonical import encode_canonical
 from ...engine.errors import IntegrityError
 from ...engine.keys import U64, Operation, read_rows
 from ...engine.log.batch import FRAMES_SCHEMA
@@ -120,7 +121,6 @@ class PartHead(msgspec.Struct, frozen=True, gc=False, array_like=True):
     columns: dict[str, list[CellsHead]]
 
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_head = msgspec.msgpack.Decoder(PartHead).decode
 
 
@@ -222,7 +222,7 @@ def pack_piece(piece: Piece, stretch: int) -> Iterator[StoredRow]:
         counts = None
         if part == ROIS:
             counts = packer.array(narrow(np.bincount(piece.owners, minlength=len(piece))))
-        head = _encode(
+        head = encode_canonical(
             PartHead(
                 packer.array(bits),
                 counts,
@@ -310,9 +310,11 @@ class _StoredTable(Table):
                 head.low,
                 head.high,
             )
-            hasher.update(_encode(zones))
+            hasher.update(encode_canonical(zones))
         of_frames = [self._data(section) for section in (self.head.frames, self.head.counts) if section]
-        hasher.update(_encode((self.paths, list(map(len, self.head.columns.values())), self.size, of_frames)))
+        hasher.update(
+            encode_canonical((self.paths, list(map(len, self.head.columns.values())), self.size, of_frames))
+        )
         return hasher.digest(length=16)
 
 

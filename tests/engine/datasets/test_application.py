@@ -20,6 +20,7 @@ from framelode import (
     SingleFrame,
     UsageError,
 )
+from framelode.engine.canonical import encode_canonical
 from framelode.engine.datasets.repository import AggregateRepository
 from framelode.engine.events import domain as events
 from framelode.engine.events import registry
@@ -262,7 +263,7 @@ class TestEvents:
                 return fields | {"top": -1}
 
         monkeypatch.setattr(registry, "STREAMS", (Streams("box", (BoxMoved,)),))
-        old = registry._encoder.encode([1, {"x": 7}])
+        old = encode_canonical([1, {"x": 7}])
         assert decode_event("BoxMoved", "s", 4, old) == BoxMoved(
             originator_id="s", originator_version=4, left=7, top=-1
         )
