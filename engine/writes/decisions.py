@@ -72,22 +72,10 @@ class Write(msgspec.Struct):
         return decide_writes(self.encoded, self.log, state, found)
 
 
-class Merge(msgspec.Struct):
+class Merge(Write):
     """Frames whose fields are merged into what is there."""
 
-    encoded: EncodedFrames
     without_fields: frozenset[str]
-    log: Log
-
-    @property
-    def keys(self) -> bytes:
-        """Joined keys of the frames."""
-        return self.encoded.keys
-
-    @property
-    def links(self) -> LinkedFiles | None:
-        """The files that the frames were made to name."""
-        return self.encoded.links
 
     def digest(self) -> bytes:
         """Identify the request."""

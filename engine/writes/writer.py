@@ -105,14 +105,15 @@ class FrameWriter:
         ConflictError
             The command was used for other frames.
         """
-
-        def prepare(part: Sequence[Any]) -> tuple[Request, list[Refusal]]:
-            encoded, refusals = encoder.encode(part)
-            return Write(encoded, self._log), refusals
-
-        items = _as_yielded(frames, encoder)
-        return self._run(
-            "add_frames", version_id, items, prepare, batch_size, command_id, on_part, append_batches
+        cut = partial(_parts, _as_yielded(frames, encoder))
+        return self.add_parts(
+            version_id,
+            cut,
+            encoder,
+            batch_size=batch_size,
+            append_batches=append_batches,
+            command_id=command_id,
+            on_part=on_part,
         )
 
     def add_parts(
@@ -122,6 +123,7 @@ class FrameWriter:
         encoder: Encoder,
         *,
         batch_size: int = 1000,
+        append_batches: int = APPEND_BATCHES,
         command_id: str | None = None,
         on_part: OnPart | None = None,
     ) -> WriteReport:
@@ -137,7 +139,7 @@ class FrameWriter:
             encoded, refusals = encoder.encode(part)
             return Write(encoded, self._log), refusals
 
-        parts = cut(APPEND_BATCHES * _check_batch_size(batch_size))
+        parts = cut(append_batches * _check_batch_size(batch_size))
         return self._run_parts("add_frames", version_id, parts, prepare, batch_size, command_id, on_part)
 
     def merge(
@@ -155,7 +157,7 @@ class FrameWriter:
 
         def prepare(part: Sequence[Any]) -> tuple[Request, list[Refusal]]:
             encoded, refusals = encoder.encode(part)
-            return Merge(encoded, without_fields, self._log), refusals
+            return Merge(encoded, self._log, without_fields), refusals
 
         items = _as_yielded(frames, encoder)
         return self._run("merge_frames", version_id, items, prepare, batch_size, command_id, on_part)
@@ -192,9 +194,8 @@ class FrameWriter:
         batch_size: int,
         command_id: str | None,
         on_part: OnPart | None,
-        append_batches: int = APPEND_BATCHES,
     ) -> WriteReport:
-        parts = _parts(items, append_batches * _check_batch_size(batch_size))
+        parts = _parts(items, APPEND_BATCHES * _check_batch_size(batch_size))
         return self._run_parts(operation, version_id, parts, prepare, batch_size, command_id, on_part)
 
     def _run_parts(
