@@ -176,8 +176,11 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
     IntegrityError
         A batch between them is missing.
     """
-    some: list[BatchHeader] = []
-    weight, expected = 0, None
+    return cut_pages(log, _without_gaps(log, gt, lte), page_events)
+
+
+def _without_gaps(log: Log, gt: int, lte: int) -> Iterator[BatchHeader]:
+    expected = None
     for header in log.headers(gt=gt, lte=lte):
         first = header.first_position
         if first <= gt:
@@ -187,13 +190,7 @@ def read_pages(log: Log, gt: int, lte: int, page_events: int = PAGE_EVENTS) -> I
                 f"{log.name} lacks the batch at position {expected}", position=expected, file=log.name
             )
         expected = first + header.count
-        some.append(header)
-        weight += _weight(header)
-        if weight >= page_events:
-            yield Page(log, some)
-            some, weight = [], 0
-    if some:
-        yield Page(log, some)
+        yield header
 
 
 def cut_pages(log: Log, headers: Iterable[BatchHeader], page_events: int = PAGE_EVENTS) -> Iterator[Page]:
