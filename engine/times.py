@@ -42,8 +42,9 @@ def utc(microseconds: int, position: int | None = None) -> datetime:
 
 
 def microseconds(time: datetime) -> int:
-    """Return an aware datetime as microseconds since 1970."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    """Return a datetime as microseconds since 1970. Without a time zone it is in UTC."""
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
 def iso_time(microseconds: int, position: int | None = None) -> str:

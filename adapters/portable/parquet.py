@@ -23,7 +23,7 @@ from .schema import (
     decode_line,
     describe,
     from_hex,
-    microseconds,
+    time_of,
 )
 
 try:
@@ -246,7 +246,7 @@ class ParquetSource:
             "position": list(range(line.position, line.position + count)),
             "version": list(range(line.version, line.version + count)),
             "stream": [line.stream] * count,
-            "time": [microseconds(line.time)] * count,
+            "time": [time_of(line.time)] * count,
             "actor": [line.actor] * count,
             "context": [context_of(line.context)] * count,
         }

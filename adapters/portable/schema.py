@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -15,11 +15,10 @@ from blake3 import blake3
 from ...engine.decoding import guarded
 from ...engine.errors import IntegrityError, UsageError
 from ...engine.log.batch import DIGEST_BYTES, AppendHeader, BatchHeader
-from ...engine.times import iso_time
+from ...engine.times import iso_time, microseconds
 
 PORTABLE_VERSION = 1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_EVENTS = msgspec.Raw()
 _to_json = msgspec.json.Encoder().encode
 _from_json = msgspec.json.Decoder().decode
@@ -210,7 +209,7 @@ def header_of(
         first_version=line.version,
         topics=tuple(line.topics),
         schema=line.schema,
-        recorded_at=microseconds(line.time),
+        recorded_at=time_of(line.time),
         actor=line.actor,
         context=context_of(line.context),
         previous_digest=from_hex(line.previous, DIGEST_BYTES),
@@ -228,9 +227,9 @@ def from_hex(text: str, size: int | None = None) -> bytes:
     return data
 
 
-def microseconds(text: str) -> int:
+def time_of(text: str) -> int:
     """Return a time of a file in microseconds. Raises `ValueError` for any other notation."""
-    found = (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+    found = microseconds(datetime.fromisoformat(text))
     if iso_time(found) != text:
         raise ValueError(f"{text!r} is not a time in the notation of iso_time")
     return found

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -13,14 +13,13 @@ import msgspec
 from ..decoding import guarded
 from ..errors import FramelodeError, IntegrityError, NotFoundError, UsageError
 from ..storage.atomic_files import PathLike, new_file, path_of, read_small
-from ..times import iso_time
+from ..times import iso_time, microseconds
 from .batch import DIGEST_BYTES, genesis_digest
 from .contract import Log
 from .signing import KEY_ID_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
 
 CHECKPOINT_VERSION = 1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_FILE = 4096
 
 
@@ -211,7 +210,7 @@ def _of_file(file: _File) -> Checkpoint:
         log=file.log,
         position=file.position,
         digest=_from_hex(file.digest, DIGEST_BYTES),
-        time=(datetime.fromisoformat(file.time) - _EPOCH) // timedelta(microseconds=1),
+        time=microseconds(datetime.fromisoformat(file.time)),
         key=file.key if file.key is None else _from_hex(file.key, KEY_ID_BYTES).hex(),
         signature=None if file.signature is None else _from_hex(file.signature, SIGNATURE_BYTES),
     )

@@ -115,8 +115,7 @@ def moment_of(text: str) -> int | None:
     if not text[:4].isdigit():
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return microseconds(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 
@@ -134,7 +133,7 @@ def start_of(moment: date, *, ends: bool = False) -> int:
     if not isinstance(moment, datetime):
         start = microseconds(datetime(moment.year, moment.month, moment.day, tzinfo=UTC))
         return start + ends * (timedelta(days=1) // timedelta(microseconds=1))
-    return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC)) + ends
+    return microseconds(moment) + ends
 
 
 class Within(msgspec.Struct, frozen=True, gc=False):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from ...engine.times import microseconds
 from ..columns import text_key
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DATETIME = "$datetime"
 """The only key of an object that stands for a date and time: its value is in ISO format."""
@@ -74,12 +73,6 @@ def metadata_values(root: str, metadata: Mapping[str, Any]) -> Iterator[Metadata
             pending += _below(path, value)
         else:
             yield MetadataValue(path_key(path), *_scalar(value))
-
-
-def microseconds(moment: datetime) -> int:
-    """Return the microseconds of a moment since 1970. Without a time zone it is in UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
 def _below(path: str, values: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ....engine.errors import InvalidQueryError
+from ....engine.times import microseconds
 from ....engine.validation import did_you_mean, shorten
 from ....projections.tables.lakes import name_key
-from ....projections.tables.metadata_values import Kind, microseconds, path_key
+from ....projections.tables.metadata_values import Kind, path_key
 from .contains import Contains
 from .parser import invalid, parse
 from .tree import And, Compare, Constant, Not, Or, Query, Value

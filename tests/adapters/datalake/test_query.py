@@ -18,8 +18,9 @@ from framelode.adapters.datalake.query.parser import parse
 from framelode.adapters.datalake.query.tree import And, Compare, Constant, Not, Or
 from framelode.adapters.sql.open import open_database
 from framelode.adapters.sql.urls import postgres_schema
+from framelode.engine.times import microseconds
 from framelode.projections.columns import Bytes
-from framelode.projections.tables.metadata_values import metadata_values, microseconds
+from framelode.projections.tables.metadata_values import metadata_values
 
 META = sa.MetaData()
 ROW = sa.Table(
