@@ -114,24 +114,22 @@ class _Side(msgspec.Struct, frozen=True):
 
 
 def _compare_tails(old: State, new: State, tails: list[U64]) -> Difference:
-    rows = [state.rows(positions) for state, positions in zip((old, new), tails, strict=True)]
-    hi, lo, numbers = _number_keys(rows)
-    of_old = len(rows[0])
-    sides = [
-        _fold_side(rows[0], tails[0], numbers[:of_old], len(hi)),
-        _fold_side(rows[1], tails[1], numbers[of_old:], len(hi)),
-    ]
+    hi, lo, sides = _fold_sides((old, new), tails)
     one, other = sides
     # An add has a key that did not exist, so the first event of either side shows whether it existed before.
     before = np.where(one.touched, one.first_op, other.first_op) != Operation.ADD
     was, is_now = one.live(before), other.live(before)
     both = was & is_now
     both[both] = ~_same_content(old, new, sides, hi, lo, np.flatnonzero(both))
-    outcomes = np.select(
-        [is_now & ~was, was & ~is_now, both], [Outcome.ADDED, Outcome.REMOVED, Outcome.CHANGED], 0
-    ).astype(np.uint8)
-    positions = np.where(other.touched, other.positions, one.positions)
-    return _in_log_order(Difference(hi, lo, outcomes, positions))
+    return _difference(hi, lo, sides, is_now & ~was, was & ~is_now, both)
+
+
+def _fold_sides(states: tuple[State, State], positions: list[U64]) -> tuple[U64, U64, list[_Side]]:
+    """Return the distinct keys of the events of both sides, and the effect of each side on them."""
+    rows = [state.rows(found) for state, found in zip(states, positions, strict=True)]
+    hi, lo, numbers = _number_keys(rows)
+    of_side = np.split(numbers, [len(rows[0])])
+    return hi, lo, [_fold_side(*side, len(hi)) for side in zip(rows, positions, of_side, strict=True)]
 
 
 def _number_keys(rows: list[Rows]) -> tuple[U64, U64, NDArray[np.intp]]:
@@ -185,18 +183,10 @@ def _compare_wholes(
     if trees[0].bits == trees[1].bits:
         differing = (trees[0].buckets != trees[1].buckets).any(axis=1)
     positions = [_live_in(state, trees[0].bits, differing) for state in (old, new)]
-    rows = [state.rows(found) for state, found in zip((old, new), positions, strict=True)]
-    hi, lo, numbers = _number_keys(rows)
-    of_old = len(rows[0])
-    one = _fold_side(rows[0], positions[0], numbers[:of_old], len(hi))
-    other = _fold_side(rows[1], positions[1], numbers[of_old:], len(hi))
+    hi, lo, sides = _fold_sides((old, new), positions)
+    one, other = sides
     both = one.touched & other.touched & (one.digests != other.digests).any(axis=1)
-    outcomes = np.select(
-        [~one.touched, ~other.touched, both], [Outcome.ADDED, Outcome.REMOVED, Outcome.CHANGED], 0
-    ).astype(np.uint8)
-    return _in_log_order(
-        Difference(hi, lo, outcomes, np.where(other.touched, other.positions, one.positions))
-    )
+    return _difference(hi, lo, sides, ~one.touched, ~other.touched, both)
 
 
 def _live_in(state: State, bits: int, buckets: NDArray[np.bool_] | None) -> U64:
@@ -208,6 +198,18 @@ def _live_in(state: State, bits: int, buckets: NDArray[np.bool_] | None) -> U64:
     return run.positions[keep]
 
 
-def _in_log_order(difference: Difference) -> Difference:
-    differs = np.flatnonzero(difference.outcomes)
+def _difference(
+    hi: U64,
+    lo: U64,
+    sides: list[_Side],
+    added: NDArray[np.bool_],
+    removed: NDArray[np.bool_],
+    changed: NDArray[np.bool_],
+) -> Difference:
+    """Return the keys that differ, in log order."""
+    one, other = sides
+    kinds = [Outcome.ADDED, Outcome.REMOVED, Outcome.CHANGED]
+    outcomes = np.select([added, removed, changed], kinds, 0).astype(np.uint8)
+    difference = Difference(hi, lo, outcomes, np.where(other.touched, other.positions, one.positions))
+    differs = np.flatnonzero(outcomes)
     return difference.take(differs[np.argsort(difference.positions[differs], kind="stable")])

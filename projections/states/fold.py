@@ -258,10 +258,7 @@ class State:
         """Search all entries of one mixed key that several frames share."""
         spans: list[U64] = []
         for run in self._runs:
-            start, stop = (
-                np.searchsorted(run.mixed, mixed, "left"),
-                np.searchsorted(run.mixed, mixed, "right"),
-            )
+            start, stop = (np.searchsorted(run.mixed, mixed, side) for side in ("left", "right"))
             spans.append(run.positions[int(start) : int(stop)])
         candidates = np.concatenate(spans)
         stored = self.rows(candidates & POSITION)
