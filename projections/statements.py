@@ -97,8 +97,7 @@ class DirectQuery(CompiledStatement):
 
     def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
         """Return the first row for some values, with columns by name; None if there is none."""
-        found = self.execute(connection, values).fetchone()
-        return None if found is None else self._row(found)
+        return self.first(self.execute(connection, values))
 
     def first(self, cursor: Any) -> Any:
         """Return the first row of the cursor of `execute`, with columns by name; None if there is none."""

@@ -9,8 +9,8 @@ import msgspec
 import sqlalchemy as sa
 
 from ...engine.validation import did_you_mean
+from ...projections.columns import text_key
 from ...projections.tables.lakes import Lakes, name_key, name_keys
-from ...projections.tables.metadata_values import path_key
 from .exceptions import InvalidQueryError
 from .query import Instant, Keyed, beginnings, compile_query, equals
 from .recording import Lake, parts
@@ -235,7 +235,7 @@ def _order(tables: Lakes, order_by: Sequence[str], dialect: str) -> list[sa.Colu
 def _metadata_order(tables: Lakes, path: str, dialect: str) -> list[sa.ColumnElement[Any]]:
     """Return what orders by a key of metadata: numbers, then texts; missing ones come last."""
     value = tables.value.c
-    at = (value.data == tables.data.c.number) & (value.path == path_key(path))
+    at = (value.data == tables.data.c.number) & (value.path == text_key(path))
     first = [
         sa.select(column).where(at).order_by(value.item).limit(1).scalar_subquery()
         for column in (value.number, value.text)

@@ -7,8 +7,6 @@ from .cache import ParentOf, StateCache
 from .fingerprint import Fingerprint
 from .fold import State
 
-_TRIES = 1000
-
 
 class PastStates(StateCache):
     """The states of versions over a prefix of the log.

@@ -210,6 +210,4 @@ def _key(*ids: str) -> bytes:
     return b"".join(map(_digest, ids))
 
 
-@lru_cache(65536)
-def _digest(text: str) -> bytes:
-    return text_key(text)
+_digest = lru_cache(65536)(text_key)

@@ -135,10 +135,7 @@ class Lakes(FoldedProjection[list[LakeChange]]):
         )
         self.value = self.table(
             "value",
-            *(
-                sa.Column(name, sa.BigInteger, primary_key=True, autoincrement=False)
-                for name in ("data", "field", "item")
-            ),
+            *map(_number, ("data", "field", "item")),
             sa.Column("path", sa.LargeBinary, nullable=False),
             sa.Column("kind", sa.BigInteger, nullable=False),
             sa.Column("text", sa.Text),
@@ -148,8 +145,8 @@ class Lakes(FoldedProjection[list[LakeChange]]):
         self.tag = self._named("tag", sa.Column("lake", sa.BigInteger, nullable=False))
         self.data_tag = self.table(
             "data_tag",
-            sa.Column("tag", sa.BigInteger, primary_key=True, autoincrement=False),
-            sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+            _number("tag"),
+            _number("number"),
             sa.Column("position", sa.BigInteger, nullable=False),
             sa.UniqueConstraint("number", "tag"),
             clustered=True,

@@ -33,7 +33,7 @@ class MetadataValue(NamedTuple):
     Attributes
     ----------
     path : bytes
-        Digest of the dotted path, see `path_key`.
+        `text_key` of the dotted path, such as ``metadata.camera.model``.
     kind : int
         The `Kind`.
     text : str or None
@@ -46,11 +46,6 @@ class MetadataValue(NamedTuple):
     kind: int
     text: str | None = None
     number: float | None = None
-
-
-def path_key(path: str) -> bytes:
-    """Return the digest of a dotted path, such as ``metadata.camera.model``. Paths can be longer than index entries may be."""
-    return text_key(path)
 
 
 def metadata_values(root: str, metadata: Mapping[str, Any]) -> Iterator[MetadataValue]:
@@ -69,10 +64,10 @@ def metadata_values(root: str, metadata: Mapping[str, Any]) -> Iterator[Metadata
         if isinstance(value, list):
             pending += [(path, item) for item in value]
         elif isinstance(value, Mapping) and value.keys() != {DATETIME}:
-            yield MetadataValue(path_key(path), Kind.OTHER)
+            yield MetadataValue(text_key(path), Kind.OTHER)
             pending += _below(path, value)
         else:
-            yield MetadataValue(path_key(path), *_scalar(value))
+            yield MetadataValue(text_key(path), *_scalar(value))
 
 
 def _below(path: str, values: Mapping[str, Any]) -> list[tuple[str, Any]]:

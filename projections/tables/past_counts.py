@@ -13,9 +13,11 @@ from ...engine.log.contract import Log
 from ...engine.log.prefix import LogPrefix
 from ..pages import Page, gathered
 from ..runner import Runner
-from ..states.past import _TRIES, PastStates
+from ..states.past import PastStates
 from .frame_counts import Counts, require_readable
 from .stats import Stats
+
+_TRIES = 1000
 
 
 class PastCounts:

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from ....engine.errors import InvalidQueryError
 from ....engine.times import microseconds
 from ....engine.validation import did_you_mean, shorten
+from ....projections.columns import text_key
 from ....projections.tables.lakes import name_key
-from ....projections.tables.metadata_values import Kind, path_key
+from ....projections.tables.metadata_values import Kind
 from .contains import Contains
 from .parser import invalid, parse
 from .tree import And, Compare, Constant, Not, Or, Query, Value
@@ -148,7 +149,7 @@ def _comparison(query: Compare, columns: Mapping[str, Field]) -> Condition:
     if isinstance(found, sa.Select) and not _is_metadata(found):
         return _either(query, ~found.exists(), lambda given: _on_many(query, found, given))
     if isinstance(below, sa.Select) and path and _is_metadata(below):
-        at_path = below.where(below.selected_columns.path == path_key(query.field))
+        at_path = below.where(below.selected_columns.path == text_key(query.field))
         missing = ~at_path.exists() | at_path.where(below.selected_columns.kind == Kind.NULL).exists()
         return _either(query, missing, lambda given: _on_metadata(query, at_path, given))
     raise _unknown(query, columns)
