@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-
+from typing import Any
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
@@ -146,7 +146,11 @@ def read_rows(keys: bytes) -> Rows:
 
 def key_bytes(rows: Rows) -> bytes:
     """Return the joined keys of rows of any dtype with the fields ``hi`` and ``lo``."""
-    halves = np.empty((len(rows), 2), ">u8")
-    halves[:, 0] = rows["hi"]
-    halves[:, 1] = rows["lo"]
+    return join_halves(rows["hi"], rows["lo"])
+
+
+def join_halves(hi: NDArray[Any], lo: NDArray[Any]) -> bytes:
+    """Return the joined keys of their halves: the inverse of `key_columns`."""
+    halves = np.empty((len(hi), 2), ">u8")
+    halves[:, 0], halves[:, 1] = hi, lo
     return halves.tobytes()

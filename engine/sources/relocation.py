@@ -18,7 +18,12 @@ _LOCAL = "file:///"
 
 def local_uris(frame: AnyFrame) -> tuple[str, ...]:
     """Return the distinct ``file:///`` URIs of a frame: of sources, previews and masks."""
-    uris = [uri for source in sources_of(frame) for uri in _uris(source) if uri and uri.startswith(_LOCAL)]
+    uris = [
+        uri
+        for source in sources_of(frame)
+        for uri in uris_of_source(source)
+        if uri and uri.startswith(_LOCAL)
+    ]
     return tuple(dict.fromkeys(uris)) if len(uris) > 1 else tuple(uris)
 
 
@@ -95,7 +100,8 @@ def _singles(frame: AnyFrame) -> Iterable[SingleFrame]:
     return (frame,) if isinstance(frame, SingleFrame) else frame.values()
 
 
-def _uris(source: Source) -> tuple[str | None, ...]:
+def uris_of_source(source: Source) -> tuple[str | None, ...]:
+    """Return the URIs of a source, its preview and its masks. Some may be None."""
     if source.preview is None and not source.masks:
         return (source.uri,)
     preview = source.preview.uri if source.preview else None

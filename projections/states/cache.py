@@ -18,7 +18,7 @@ from ..pages import gathered
 from .fingerprint import Fingerprint, fingerprint
 from .fold import NO_BATCHES, State
 from .key_rows import KeyRows
-from .snapshots import Snapshots
+from .snapshots import Snapshots, ancestry
 
 logger = logging.getLogger("framelode.states")
 
@@ -93,11 +93,8 @@ class StateCache:
 
     def at(self, version_id: str, position: int) -> State:
         """Return the state of a version at a position, replayed from the start."""
-        line = [version_id]
-        while (parent := self.parent_of(line[-1])) is not None:
-            line.append(parent)
         state = self._empty(position)
-        for ancestor in reversed(line):
+        for ancestor in reversed(ancestry(version_id, self.parent_of)):
             state = state.branch(position)
             for pages in gathered(self._log.stream_rows(ancestor, lte=position), _FOLD_EVENTS):
                 _fold(state, pages, position)

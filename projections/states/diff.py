@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.keys import U64, Operation, Rows
+from ...engine.keys import U64, Operation, Rows, join_halves
 from .fingerprint import Fingerprint, buckets_of
 from .fold import POSITION, TOMBSTONE, BatchIndex, State, event_positions
 
@@ -52,9 +52,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     def keys(self) -> bytes:
         """Return the concatenated keys."""
-        halves = np.empty((len(self), 2), ">u8")
-        halves[:, 0], halves[:, 1] = self.hi, self.lo
-        return halves.tobytes()
+        return join_halves(self.hi, self.lo)
 
     def __len__(self) -> int:
         """Return the number of frames."""

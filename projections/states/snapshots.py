@@ -165,7 +165,7 @@ class Snapshots:
 
     def save(self, version_id: str, state: State, parent_of: Callable[[str], str | None]) -> bool:
         """Write a snapshot if there are enough events since the last one of the chain. Returns whether it was written."""
-        chain = _chain(version_id, parent_of)
+        chain = ancestry(version_id, parent_of)
         # A cached list usually shows already that it is too early.
         if not self._is_due(state, self._store.kept(chain, fresh=False)):
             return False
@@ -220,13 +220,12 @@ def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
     return State([Run(mixed, positions)], batches, snapshot.total, -1, snapshot.version, read_rows)
 
 
-def _chain(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]:
-    chain: list[str] = []
-    current: str | None = version_id
-    while current is not None:
-        chain.append(current)
-        current = parent_of(current)
-    return chain
+def ancestry(version_id: str, parent_of: Callable[[str], str | None]) -> list[str]:
+    """Return a version and its ancestors, up to the root."""
+    found = [version_id]
+    while (parent := parent_of(found[-1])) is not None:
+        found.append(parent)
+    return found
 
 
 def _pack(numbers: U64) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ...engine.keys import frame_keys, key_columns
 from ...engine.log.batch import FRAMES_SCHEMA
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import decode_change
+from ...engine.sources.relocation import uris_of_source
 from ...engine.storage.urls import object_key
 from .cache import StateCache
 from .fold import TOMBSTONE, State, live_positions
@@ -19,9 +21,7 @@ from .frames import read_records
 
 def uris_of(record: SingleFrame) -> Iterator[str]:
     """Yield the URIs of a record's sources, previews and masks."""
-    for source in record.sources:
-        preview = source.preview.uri if source.preview else None
-        yield from (uri for uri in (source.uri, preview, *(mask.uri for mask in source.masks)) if uri)
+    return filter(None, chain.from_iterable(map(uris_of_source, record.sources)))
 
 
 def uris_named_by(
