@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
+
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray

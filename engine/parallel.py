@@ -143,10 +143,6 @@ DISK_THREADS = max(2, min(4, os.cpu_count() or 2))
 Item = TypeVar("Item")
 
 
-def _never() -> bool:
-    return False
-
-
 class ByteBudget:
     """Counts the bytes read. Threads count without a lock, so slightly more may be read.
 
@@ -190,7 +186,10 @@ class ThreadWorkers:
         self._is_closed = False
 
     def map(
-        self, work: Callable[[Item], Result], items: Sequence[Item], enough: Callable[[], bool] = _never
+        self,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        enough: Callable[[], bool] = lambda: False,
     ) -> list[Result]:
         """Call a function for each item, and return the results in order.
 

@@ -67,16 +67,11 @@ class PinnedProject(Aggregate):
                 self.pins[key] = event.after
 
 
-def pinned_project(application: LogApplication, project: str) -> PinnedProject:
-    """Return what is recorded of a project; nothing of one that is not known."""
-    return application.aggregates.load(PinnedProject, pins_stream(project))
-
-
 def record_pins(application: LogApplication, project: str, change: Callable[[PinnedProject], None]) -> None:
     """Record what a function finds to have changed; it is called again when another writer was faster."""
 
     def decide() -> tuple[list[Aggregate], Result]:
-        pinned = pinned_project(application, project)
+        pinned = application.aggregates.load(PinnedProject, pins_stream(project))
         version = pinned.version
         change(pinned)
         return ([pinned] if pinned.version > version else []), {}

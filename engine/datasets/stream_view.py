@@ -15,7 +15,7 @@ from .aggregate import Aggregate
 
 
 class LedgerStream(Aggregate):
-    """Makes the next event of a stream; what its events say is in a ledger."""
+    """Makes the next event of a stream; what its events say is in a ledger or a projection."""
 
 
 class StreamView(ABC):

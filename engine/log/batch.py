@@ -507,29 +507,30 @@ class Body:
 
 
 class Block:
-    """A decompressed block: event lengths, then the events."""
+    """A decompressed block: event lengths, then the events.
 
-    __slots__ = ("_at", "_offsets", "count", "raw")
+    Attributes
+    ----------
+    offsets : ndarray of int64, shape (count + 1,)
+        Where each event begins in `raw`, and where the last one ends.
+    """
+
+    __slots__ = ("_at", "count", "offsets", "raw")
 
     def __init__(self, raw: bytes, count: int) -> None:
         self.raw = raw
         self.count = count
         # The count and the lengths precede the events; their sums are the offsets of the events.
-        self._offsets = np.frombuffer(raw, "<u4", count + 1).astype(np.int64)
-        self._offsets[0] = _U32.size * (count + 1)
-        np.add.accumulate(self._offsets, out=self._offsets)
+        self.offsets = np.frombuffer(raw, "<u4", count + 1).astype(np.int64)
+        self.offsets[0] = _U32.size * (count + 1)
+        np.add.accumulate(self.offsets, out=self.offsets)
         # The same numbers: a view gives plain integers, which takes a third of the time.
-        self._at = self._offsets.data
+        self._at = self.offsets.data
 
     @property
     def end(self) -> int:
         """Offset of the end of the last event."""
         return self._at[self.count]
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """Where each event begins in `raw`, and where the last one ends."""
-        return self._offsets
 
     def event(self, index: int) -> bytes:
         """Return one encoded event of the block."""
@@ -542,7 +543,7 @@ class Block:
 
     def events(self) -> list[bytes]:
         """Return every encoded event of the block."""
-        offsets = self._offsets.tolist()
+        offsets = self.offsets.tolist()
         return [self.raw[a:b] for a, b in pairwise(offsets)]
 
     def as_array(self, start: int = 0, stop: int | None = None) -> bytes:

@@ -82,7 +82,7 @@ def copy_appends(source: Log, target: Log, start: Head, end: Head, progress: Pro
     if end.position == start.position:
         return batches
     groups = _groups(proven_appends(source, start, end))
-    with closing(ahead(lambda source: next(source, None), repeat(groups))) as coming:
+    with closing(ahead(lambda source: next(source, []), repeat(groups))) as coming:
         for group in takewhile(bool, coming):
             target.restore(source.uuid, start, group)
             last = group[-1].batches[-1][0]

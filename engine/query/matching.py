@@ -85,7 +85,7 @@ def _range(node: Range) -> Matcher:
     lower, upper = node.lower, node.upper
     if not isinstance(lower, str) and not isinstance(upper, str):
         numbers = Interval(lower, upper, node.lower_included, node.upper_included)
-        return Matcher(_any_text if lower is upper is None else frozenset(), numbers)
+        return Matcher((lambda _: True) if lower is upper is None else frozenset(), numbers)
 
     def fits(text: str) -> bool:
         return (not isinstance(lower, str) or text > lower or (node.lower_included and text == lower)) and (
@@ -93,10 +93,6 @@ def _range(node: Range) -> Matcher:
         )
 
     return Matcher(fits)
-
-
-def _any_text(_: str) -> bool:
-    return True
 
 
 def number_of(text: str) -> int | float | None:

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 from ..datasets.aggregate import Aggregate
 from ..datasets.application import LogApplication, Result
+from ..datasets.stream_view import LedgerStream
 from ..events.domain import UPLOADS, FilesUploaded, UploadedFile
 
 _FILES_AT_ONCE = 4096
-
-
-class UploadStream(Aggregate):
-    """Creates the events of the stream ``uploads``. A projection holds their content."""
 
 
 class UploadCommands:
@@ -41,13 +38,12 @@ class UploadCommands:
         """
         starts = range(0, len(files), _FILES_AT_ONCE)
         for at in starts:
-            part = list(files[at : at + _FILES_AT_ONCE])
-            self._record_files(destination, part)
+            self._record_files(destination, list(files[at : at + _FILES_AT_ONCE]))
         return len(starts)
 
     def _record_files(self, destination: str, files: list[UploadedFile]) -> None:
         def decide() -> tuple[list[Aggregate], Result]:
-            stream = UploadStream(UPLOADS.id)
+            stream = LedgerStream(UPLOADS.id)
             stream.version = self.uploads_version()
             stream.trigger(FilesUploaded, destination=destination, files=files)
             return [stream], {}

@@ -61,7 +61,8 @@ def encode_value(value: object) -> bytes:
     try:
         encoded = _encode(_plain(value, None, _Walk()))
     except UnicodeEncodeError as error:
-        raise InvalidValueError(_lone_surrogate(value, None)) from error
+        place = _show(next(_surrogates(value, None), None))
+        raise InvalidValueError(f"{place} must be Unicode, without lone surrogates") from error
     if len(encoded) > MAX_VALUE_BYTES:
         raise _too_large(len(encoded))
     return encoded
@@ -196,12 +197,6 @@ def _too_large(size: int) -> InvalidValueError:
     return InvalidValueError(
         f"the value has {size:,} bytes or more when encoded, the limit is {MAX_VALUE_BYTES:,}: store it as a file and keep its name here"
     )
-
-
-def _lone_surrogate(value: Any, path: _Path) -> str:
-    """Return what is said of a value that holds a lone surrogate: where it is."""
-    place = next(_surrogates(value, path), path)
-    return f"{_show(place)} must be Unicode, without lone surrogates"
 
 
 def _surrogates(value: Any, path: _Path) -> Iterator[_Path]:
