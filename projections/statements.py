@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.schema import DropTable
 
+ROWS_AT_ONCE = 500
+"""So many values are in a statement at most: databases limit the number of its parameters."""
+
 
 class CompiledStatement:
     """A frequent statement, compiled once. Execution by SQLAlchemy would take longer than the database does.

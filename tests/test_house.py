@@ -19,7 +19,7 @@ FLOORS = ("engine", "projections", "adapters")
 ROOMS = (
     "engine/secrets",
     "engine/errors",
-    "engine/forks engine/keys engine/structs engine/times engine/tracing",
+    "engine/forks engine/iterables engine/keys engine/structs engine/times engine/tracing",
     "engine/validation",
     "engine/canonical engine/decoding engine/parallel engine/storage",
     "engine/events engine/query",

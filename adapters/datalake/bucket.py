@@ -16,13 +16,15 @@ from blake3 import blake3
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import StorageError
 from ...engine.events.lakes import DataRecord, ProjectionCreated, StoredContent
+from ...engine.iterables import chunked
 from ...engine.parallel import ordered_map
 from ...engine.storage.urls import fsspec_url
+from ...projections.statements import ROWS_AT_ONCE
 from .exceptions import ResourceNotFoundError
 from .job import Job, JobProgress, start_job
 from .media import read_media
 from .reading import DataRow, Wanted, find_rows, rows_by_id
-from .recording import Lake, parts, source_named, things
+from .recording import Lake, source_named, things
 from .schemas import CloudObject, CloudProjectionObject
 
 _THREADS = 8
@@ -212,7 +214,7 @@ def _register(
     told = _Found(found=len(objects))
     done = 0
     with ThreadPoolExecutor(_THREADS, "framelode-lake") as pool:
-        for part in parts(objects):
+        for part in chunked(objects, ROWS_AT_ONCE):
             known = _known(lake, bucket, part)
             new = [name for name in part if name not in known]
             told.known += len(part) - len(new)

@@ -21,6 +21,7 @@ from ...engine.events.lakes import (
     TagsAttached,
     TagsDetached,
 )
+from ...engine.iterables import chunked
 from ...engine.validation import shorten
 from ...projections.columns import from_json
 from .data_projection import DataProjection
@@ -37,7 +38,7 @@ from .exceptions import (
 from .metadata import check_custom, check_metadata, read_metadata
 from .metadata_schema import schema_of
 from .reading import DataRow, Wanted, find_rows
-from .recording import Lake, NamedRow, hex_id, parts, things
+from .recording import Lake, NamedRow, hex_id, things
 from .tag import Tag, change_tags
 
 if TYPE_CHECKING:
@@ -523,7 +524,7 @@ def _update(data: Sequence[Data], column: str, given: dict[str, Any] | None) -> 
 
     def decide(stream: Aggregate) -> None:
         _require_there(data)
-        for part in parts([each.id.hex for each in data], ITEMS_OF_AN_EVENT):
+        for part in chunked([each.id.hex for each in data], ITEMS_OF_AN_EVENT):
             change = {"cleared": [column]} if values is None else {column: values}
             stream.trigger(DataUpdated, lake=lake.name, data=part, **change)
 
@@ -537,7 +538,7 @@ def _delete(data: Sequence[Data]) -> None:
 
     def decide(stream: Aggregate) -> None:
         _require_there(data)
-        for part in parts(dict.fromkeys(each.id.hex for each in data), ITEMS_OF_AN_EVENT):
+        for part in chunked(dict.fromkeys(each.id.hex for each in data), ITEMS_OF_AN_EVENT):
             stream.trigger(DataDeleted, lake=lake.name, data=part)
 
     lake.record(decide)

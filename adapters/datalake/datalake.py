@@ -26,7 +26,9 @@ from ...engine.events.lakes import (
     TagsAttached,
     TagsCreated,
 )
+from ...engine.iterables import chunked
 from ...engine.validation import at_least, refuse_secret, shorten
+from ...projections.tables.lakes import uuid_text
 from .bucket import import_derived, import_named, import_objects
 from .data import Data, MultiData
 from .data_projection import DataProjection
@@ -57,12 +59,10 @@ from .recording import (
     Lake,
     check_label,
     hex_id,
-    parts,
     record,
     source_named,
     suffix_of,
     things,
-    uuid_text,
 )
 from .schemas import CloudObject, CloudProjectionObject, CustomMetadataKey
 from .tag import Tag, tag_names
@@ -564,7 +564,7 @@ class Datalake:
                 source = None if each.data_source is None else sources[each.data_source]
                 if source or any(new.values()):
                     stream.trigger(DataUpdated, lake=self.name, data=[data_id], source=source, **new)
-                for some in parts([by_name[tag] for tag in each.tags], ITEMS_OF_AN_EVENT):
+                for some in chunked([by_name[tag] for tag in each.tags], ITEMS_OF_AN_EVENT):
                     stream.trigger(TagsAttached, lake=self.name, tags=some, data=[data_id])
 
         self.lake.record(decide)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ...engine.iterables import chunked
 from ...engine.log.context import acting, current_context, decode_context
 from ...engine.parallel import ordered_map
 from ..executors.processes import Processes
@@ -95,7 +96,7 @@ def _run_all(
     with opened as executor:
         slots = getattr(executor, "slots", 1)
         size = max(1, min(_DATA_OF_A_TASK, len(ids) // (4 * slots)))
-        some = [ids[at : at + size] for at in range(0, len(ids), size)]
+        some = list(chunked(ids, size))
         done = 0
         for part, (lines, failed) in zip(
             some, ordered_map(executor, work, ((part,) for part in some)), strict=True

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from ...engine.iterables import chunked
 from ...engine.validation import did_you_mean
 from ...projections.columns import text_key
+from ...projections.statements import ROWS_AT_ONCE
 from ...projections.tables.lakes import Lakes, name_key, name_keys
 from .exceptions import InvalidQueryError
 from .query import Instant, Keyed, beginnings, compile_query, equals
-from .recording import Lake, parts
+from .recording import Lake
 
 _FEW_ROWS = 10_000
 """Data of at most this number are found by their tags, others by the order of all data."""
@@ -123,7 +125,7 @@ def _of_ids(
 ) -> Iterator[Any]:
     data = tables.data.c
     query = query.where(data.lake == lake.row.number)
-    for part in parts(ids):
+    for part in chunked(ids, ROWS_AT_ONCE):
         yield from connection.execute(query.where(data.id.in_(part)))
 
 
@@ -174,7 +176,7 @@ def _numbers(
     if asked is None:
         return None
     found: set[int] = set()
-    for part in parts(dict.fromkeys(asked)):
+    for part in chunked(dict.fromkeys(asked), ROWS_AT_ONCE):
         values = list(map(name_key, part)) if keys else part
         query = sa.select(tables.data.c.number).where(column.in_(values))
         found.update(connection.execute(query).scalars())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -25,15 +24,15 @@ from ...engine.events.lakes import (
     TagsAttached,
     TagsCreated,
 )
+from ...engine.iterables import chunked
 from ...engine.validation import check_name, shorten
+from ...projections.statements import ROWS_AT_ONCE
 from ...projections.tables.lakes import Lakes
 from ..session.session import Session
 from .exceptions import ResourceConflictError, ResourceNotFoundError
 
-ROWS_AT_ONCE = 500
 _LONGEST_NAME = 1024
 
-Item = TypeVar("Item")
 Decide = Callable[[Aggregate], object]
 
 
@@ -94,7 +93,7 @@ class Lake:
             table = tables.tag
             query = sa.select(table.c.number, table.c.id, table.c.name).where(table.c.lake == self.row.number)
             rows: list[Any] = []
-            for part in [None] if names is None else parts(names):
+            for part in [None] if names is None else chunked(names, ROWS_AT_ONCE):
                 asked = query if part is None else query.where(table.c.name.in_(part))
                 rows += connection.execute(asked.order_by(table.c.number)).all()
         return {row.name: NamedRow(*row) for row in rows}
@@ -107,7 +106,7 @@ class Lake:
             for name in dict.fromkeys(names)
             if name not in known
         ]
-        for some in parts(made, ITEMS_OF_AN_EVENT):
+        for some in chunked(made, ITEMS_OF_AN_EVENT):
             stream.trigger(TagsCreated, lake=self.name, tags=some)
         known |= {tag.name: tag.id for tag in made}
         return [known[name] for name in dict.fromkeys(names)]
@@ -116,8 +115,8 @@ class Lake:
         self, stream: Aggregate, data: Sequence[DataRecord], tags: Sequence[str], source: str | None
     ) -> None:
         """Trigger the events of new data with tags, given by their ids, and a source."""
-        first, *more = list(parts(tags, ITEMS_OF_AN_EVENT)) or [[]]
-        for part in parts(data, ITEMS_OF_AN_EVENT):
+        first, *more = list(chunked(tags, ITEMS_OF_AN_EVENT)) or [[]]
+        for part in chunked(data, ITEMS_OF_AN_EVENT):
             stream.trigger(DataUploaded, lake=self.name, data=part, tags=first, source=source)
             for some in more:
                 stream.trigger(TagsAttached, lake=self.name, tags=some, data=[record.id for record in part])
@@ -209,19 +208,7 @@ def hex_id(given: object, what: str = "id") -> str:
         raise InvalidValueError(f"{what} must be a UUID, not {shorten(given)}") from error
 
 
-def uuid_text(digits: str) -> str:
-    """Return an id of 32 hex digits in the form of a UUID, as users see it."""
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 def suffix_of(filename: str) -> str:
     """Return the extension of a file name with its dot; empty for a name without one."""
     dot = filename.rfind(".")
     return filename[dot:] if 0 < dot < len(filename) - 1 else ""
-
-
-def parts(items: Iterable[Item], size: int = ROWS_AT_ONCE) -> Iterator[list[Item]]:
-    """Yield items in lists of at most `size`."""
-    iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part

@@ -9,10 +9,11 @@ from uuid import UUID
 from ...engine.datasets.aggregate import Aggregate
 from ...engine.errors import InvalidTypeError
 from ...engine.events.lakes import ITEMS_OF_AN_EVENT, TagDeleted, TagsAttached, TagsDetached, TagUpdated
+from ...engine.iterables import chunked
 from ...engine.validation import shorten
 from .enums import TagTarget
 from .exceptions import MissingArgumentError, ResourceConflictError, ResourceNotFoundError
-from .recording import Lake, NamedRow, check_label, hex_id, parts, things
+from .recording import Lake, NamedRow, check_label, hex_id, things
 
 if TYPE_CHECKING:
     from .data import Data, MultiData
@@ -149,8 +150,8 @@ def change_tags(lake: Lake, event: type[TagsAttached | TagsDetached], tags: Any,
         if lacking:
             raise ResourceNotFoundError(f"there is no tag {lacking[0]!r} in the lake {lake.name!r}")
         ids = lake.make_tags(stream, names)
-        for part in parts([each.id.hex for each in data], ITEMS_OF_AN_EVENT):
-            for some in parts(ids, ITEMS_OF_AN_EVENT):
+        for part in chunked([each.id.hex for each in data], ITEMS_OF_AN_EVENT):
+            for some in chunked(ids, ITEMS_OF_AN_EVENT):
                 stream.trigger(event, lake=lake.name, tags=some, data=part)
 
     lake.record(decide)

@@ -29,8 +29,10 @@ from ...engine.events.lakes import (
     UploadFinished,
     UploadStarted,
 )
+from ...engine.iterables import chunked
 from ...engine.validation import shorten
-from ...projections.tables.lakes import name_key
+from ...projections.statements import ROWS_AT_ONCE
+from ...projections.tables.lakes import name_key, uuid_text
 from ..display.progress import notebook_bar
 from .data import Data
 from .enums import DataUploadStatus
@@ -40,7 +42,7 @@ from .job import lock_of, release
 from .media import Media, read_media
 from .metadata import check_custom, check_metadata
 from .reading import known_ids, rows_by_id
-from .recording import Lake, parts, source_named, suffix_of, uuid_text
+from .recording import Lake, source_named, suffix_of
 
 PART = 2048
 """Number of files that are recorded together."""
@@ -413,6 +415,6 @@ class _Upload:
                 data.number < (self._begun_at + 1) * ITEMS_OF_AN_EVENT,
             )
             found: list[str] = []
-            for part in parts({name_key(record.filename) for record in records}):
+            for part in chunked({name_key(record.filename) for record in records}, ROWS_AT_ONCE):
                 found += connection.execute(query.where(data.filename_key.in_(part))).scalars()
         return [data_id.replace("-", "") for data_id in found][:ITEMS_OF_AN_EVENT]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...engine.errors import UsageError
+from ...engine.iterables import chunked
 from .format import Format, Reading, Writing
 from .report import FlawError, Report
 from .tables.columns import HEADER, Columns, named_columns
@@ -75,9 +75,8 @@ def write(out: Writing) -> None:
     kinds = {"width": pa.int64(), "height": pa.int64(), "confidence": pa.float64()}
     kinds |= dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), pa.float64())
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in HEADER])
-    rows = rows_of(out)
     with parquet.ParquetWriter(out.path / "annotations.parquet", schema) as writer:
-        while some := list(islice(rows, _BATCH)):
+        for some in chunked(rows_of(out), _BATCH):
             columns = dict(zip(HEADER, zip(*some, strict=True), strict=True))
             writer.write_table(pa.table({name: list(values) for name, values in columns.items()}, schema))
 

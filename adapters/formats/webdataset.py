@@ -25,6 +25,7 @@ from ...engine.annotations.types import ImageAnnotation
 from ...engine.errors import InvalidValueError, UsageError
 from ...engine.frames.record import READ_ONLY_FIELDS
 from ...engine.frames.single_frame import SingleFrame
+from ...engine.iterables import chunked
 from ...engine.storage.atomic_files import temporary_name
 from ...engine.validation import shorten
 from .described import put_size
@@ -281,8 +282,7 @@ def finish(out: Writing) -> None:
     files: dict[str, list[Path]] = {}
     for file in sorted(stage.iterdir()):
         files.setdefault(file.name.partition(".")[0], []).append(file)
-    samples = iter(files.values())
-    for number, some in enumerate(iter(lambda: list(islice(samples, _SAMPLES)), [])):
+    for number, some in enumerate(chunked(files.values(), _SAMPLES)):
         with tarfile.open(out.path / f"{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
             for file in chain.from_iterable(some):
                 _add(archive, file)

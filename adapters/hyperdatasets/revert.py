@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ...engine.iterables import chunked
+
 if TYPE_CHECKING:
     from .version import DatasetVersion
 
@@ -49,5 +51,5 @@ def revert_version(version: DatasetVersion, past: DatasetVersion) -> Reverted:
 
 
 def _frames(past: DatasetVersion, ids: Sequence[str]) -> Iterator[Any]:
-    for start in range(0, len(ids), _FRAMES_AT_ONCE):
-        yield from past.get_frames_by_ids(ids[start : start + _FRAMES_AT_ONCE])
+    for some in chunked(ids, _FRAMES_AT_ONCE):
+        yield from past.get_frames_by_ids(some)

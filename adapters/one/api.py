@@ -26,6 +26,7 @@ import requests
 from iblutil.util import Bunch
 
 from ...engine.errors import InvalidTypeError, InvalidValueError, NotFoundError, UsageError
+from ...engine.iterables import chunked
 from . import __version__, params, util
 from . import webclient as wc
 from .alf import files as alfiles
@@ -1768,9 +1769,8 @@ class OneAlyx(One):
         )
         ids = [_dataset_id(row.name) for row in dsets]
         records: dict[str, Any] = {}
-        for start in range(0, len(ids), _IDS_OF_A_QUERY):
-            query = f"id__in,{ids[start : start + _IDS_OF_A_QUERY]}"
-            for record in self.alyx.rest("datasets", "list", exists=True, django=query):
+        for some in chunked(ids, _IDS_OF_A_QUERY):
+            for record in self.alyx.rest("datasets", "list", exists=True, django=f"id__in,{some}"):
                 records[record["url"].rstrip("/").split("/")[-1]] = record["file_records"]
         made: list[Path | None] = []
         for did, row in zip(ids, dsets, strict=True):

@@ -25,6 +25,7 @@ from ...engine.errors import NotFoundError, UsageError
 from ...engine.events import alf as events
 from ...engine.events.alf import ALF, AlfDataset, AlfEvent
 from ...engine.events.registry import subject_and_kind
+from ...engine.iterables import chunked
 from ...engine.log.batch import EVENTS_SCHEMA, AppendHeader
 from ...engine.log.command import Command, run_decided
 from ...engine.log.event_batch import batches_of, read_events
@@ -405,9 +406,8 @@ class FolderRecords:
             version = log.stream_version(stream) or 0
             made = decide(self.state())
             batches = list(batches_of(stream, version + 1, made)) if made else []
-            for start in range(0, len(batches), _BATCHES_OF_AN_APPEND):
-                command = Command.begin(None, session.new_id)
-                log.append(command.append_of(batches[start : start + _BATCHES_OF_AN_APPEND], b""))
+            for some in chunked(batches, _BATCHES_OF_AN_APPEND):
+                log.append(Command.begin(None, session.new_id).append_of(some, b""))
             for event in made:
                 recorded[subject_and_kind(type(event).__name__)[1]] += len(getattr(event, "datasets", "1"))
             state = self.state()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 
 import msgspec
 from blake3 import blake3
 
 from ...engine.errors import IntegrityError
 from ...engine.events.domain import NameClaimed, NameReleased, VersionAttached
+from ...engine.iterables import chunked
 from ...engine.log.batch import EVENTS_SCHEMA, AppendHeader, BatchHeader, chain_digest, genesis_digest
 from ...engine.log.contract import Head, Log
 from ...engine.log.event_batch import read_events
@@ -32,7 +32,7 @@ def recorded_batches(log: Log, head: Head, chosen: Chosen) -> Iterator[Recorded]
     appends = log.appends()
     append: AppendHeader | None = None
     digest = genesis_digest(log.uuid)
-    for headers in _chunks(log.headers(lte=head.position)):
+    for headers in chunked(log.headers(lte=head.position), _BATCHES_AT_ONCE):
         wanted = [header.first_position for header in headers if chosen(header)]
         rows = log.rows_at(wanted)
         bodies = {body.first_position: body for body in log.bodies(wanted)}
@@ -71,12 +71,6 @@ def _altered(log: Log, header: BatchHeader) -> IntegrityError:
         position=position,
         file=log.name,
     )
-
-
-def _chunks(headers: Iterable[BatchHeader]) -> Iterator[list[BatchHeader]]:
-    iterator = iter(headers)
-    while chunk := list(islice(iterator, _BATCHES_AT_ONCE)):
-        yield chunk
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from ...engine.iterables import chunked
 from ...engine.keys import U64
 from ...engine.times import utc
 from ...projections.states.fold import State
@@ -274,8 +274,7 @@ def log_table(session: Session) -> Table:
 
 def _batches(asked: pa.Schema, rows: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
     """Yield rows as batches of the columns that are asked for."""
-    waiting = iter(rows)
-    while some := list(islice(waiting, _ROWS_AT_ONCE)):
+    for some in chunked(rows, _ROWS_AT_ONCE):
         arrays = [_array(field, [row.get(field.name) for row in some]) for field in asked]
         yield pa.RecordBatch.from_arrays(arrays, schema=asked)
 

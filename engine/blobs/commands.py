@@ -7,12 +7,13 @@ deleted blob are rejected. So no referenced blob is ever deleted, even if a proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from ..datasets.application import LogApplication
 from ..events.base import Event
 from ..events.domain import BlobsCollected, BlobsCondemned, BlobsRestored
+from ..iterables import chunked
 from .ledger import BlobLedger
 from .presence import Present
 
@@ -57,7 +58,7 @@ class BlobCommands:
             The digests that were marked, without those marked before.
         """
         done: list[str] = []
-        for part in _parts(digests):
+        for part in chunked(digests, BLOBS_AT_ONCE):
             with self.log.exclusive():
                 left = set(self.blob_ledger.condemned(part))
                 if found_at is not None:
@@ -82,7 +83,7 @@ class BlobCommands:
             The marked digests whose contents are not stored. Frames may refer to all others.
         """
         gone: list[str] = []
-        for part in _parts(sorted(self.blob_ledger.banned(digests)[1])):
+        for part in chunked(sorted(self.blob_ledger.banned(digests)[1]), BLOBS_AT_ONCE):
             with self.log.exclusive():
                 banned = sorted(self.blob_ledger.banned(part)[1])
                 there = set(present(banned)) if banned else set[str]()
@@ -109,7 +110,7 @@ class BlobCommands:
             Digests of the deleted blobs.
         """
         collected: list[str] = []
-        for part in _parts(list(condemned)):
+        for part in chunked(condemned, BLOBS_AT_ONCE):
             with self.log.exclusive():
                 now = self.blob_ledger.condemned(part)
                 doomed = [
@@ -126,7 +127,3 @@ class BlobCommands:
             stream = self.blob_ledger.stream()
             stream.trigger(event, digests=digests)
             self._application.save(stream, command_id=self._application.new_id())
-
-
-def _parts(digests: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (digests[at : at + BLOBS_AT_ONCE] for at in range(0, len(digests), BLOBS_AT_ONCE))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import islice
 
 import msgspec
 from blake3 import blake3
 
 from ..errors import IntegrityError, UsageError
+from ..iterables import chunked
 from ..parallel import ordered_map
 from ..storage.base import CHUNK_BYTES
 from .backend import BlobBackend
@@ -118,9 +118,8 @@ def _all(place: BlobBackend, findings: ScrubFindings, expected: set[str]) -> Ite
 
 def _hash_on(executor: Executor, place: BlobBackend, digests: Iterable[str]) -> Generator[Hashed, None, None]:
     """Hash blobs on an executor, in order."""
-    wanted = iter(digests)
-    parts = iter(lambda: list(islice(wanted, _DIGESTS_OF_A_PART)), [])
-    for hashed in ordered_map(executor, partial(_hash_part, place.opener()), ((part,) for part in parts)):
+    parts = ((part,) for part in chunked(digests, _DIGESTS_OF_A_PART))
+    for hashed in ordered_map(executor, partial(_hash_part, place.opener()), parts):
         for digest, size, is_sound in hashed:
             if size is None and place.size(digest) is not None:
                 message = (

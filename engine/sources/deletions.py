@@ -15,7 +15,8 @@ from ..datasets.application import LogApplication
 from ..datasets.stream_view import LedgerStream
 from ..events.base import Event
 from ..events.domain import SourcesCondemned, SourcesDeleted, SourcesRestored
-from .ledger import URIS_OF_AN_EVENT, SourceLedger, parts
+from ..iterables import chunked
+from .ledger import URIS_OF_AN_EVENT, SourceLedger
 
 DELETED_AT_ONCE = 64
 """Number of files deleted at once. Writers wait meanwhile."""
@@ -41,8 +42,8 @@ class SourceCommands:
     def condemn_sources(self, uris: Sequence[str]) -> LedgerStream:
         """Return the stream with the events that condemn files, to be saved with the removal of their frames."""
         stream = self.source_ledger.stream()
-        for part in parts(uris, URIS_OF_AN_EVENT):
-            stream.trigger(SourcesCondemned, uris=list(part))
+        for part in chunked(uris, URIS_OF_AN_EVENT):
+            stream.trigger(SourcesCondemned, uris=part)
         return stream
 
     def restore_sources(self, condemned: Mapping[str, int]) -> None:
@@ -53,7 +54,7 @@ class SourceCommands:
         condemned : mapping of str to int
             URIs, each with the position at which it was condemned. Files whose state has changed since are skipped.
         """
-        for part in parts(list(condemned), URIS_OF_AN_EVENT):
+        for part in chunked(condemned, URIS_OF_AN_EVENT):
             with self._application.record_log.exclusive():
                 self._record_sources(SourcesRestored, self._still(condemned, part))
 
@@ -80,7 +81,7 @@ class SourceCommands:
             URIs that frames now refer to. They are kept, still condemned.
         """
         late: set[str] = set()
-        for part in parts(list(condemned), DELETED_AT_ONCE):
+        for part in chunked(condemned, DELETED_AT_ONCE):
             with self._application.record_log.exclusive():
                 still = self._still(condemned, part)
                 named = set(named_since()).intersection(still) if still else set[str]()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ..datasets.stream_view import StreamView
 from ..events.base import Event
 from ..events.domain import SOURCES, SourcesCondemned, SourcesDeleted, SourcesRestored
 from ..events.registry import encode_event
+from ..iterables import chunked
 from ..log.batch import Batch
 from ..log.event_batch import pack_states
 
@@ -69,15 +70,8 @@ def condemnation(uris: Sequence[str], after_version: int) -> Batch:
     """Return the batch that condemns files. It is appended together with the deletion of their frames."""
     states = [
         encode_event(
-            SourcesCondemned(
-                originator_id=SOURCES.id, originator_version=after_version + number, uris=list(part)
-            )
+            SourcesCondemned(originator_id=SOURCES.id, originator_version=after_version + number, uris=part)
         )
-        for number, part in enumerate(parts(uris, URIS_OF_AN_EVENT), 1)
+        for number, part in enumerate(chunked(uris, URIS_OF_AN_EVENT), 1)
     ]
     return pack_states(SOURCES.id, after_version + 1, states)
-
-
-def parts(uris: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Split URIs into lists of at most `size`."""
-    return (uris[at : at + size] for at in range(0, len(uris), size))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .. import forks
 from ..errors import UsageError
+from ..iterables import chunked
 from ..secrets import find_secret, redact_url
 from .base import WAITS, BackendError
 from .object_errors import has_timed_out, install_hint, is_permanent, is_taken, reason
@@ -208,8 +209,7 @@ class ObjectPrefix:
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects. Missing objects are ignored."""
         delete = self._delete_on_s3 if self._speaks_s3 else self._delete
-        for at in range(0, len(names), _DELETED_AT_ONCE):
-            part = names[at : at + _DELETED_AT_ONCE]
+        for part in chunked(names, _DELETED_AT_ONCE):
             self.retry(lambda part=part: delete(part))
 
     def _delete(self, names: Sequence[str]) -> None:

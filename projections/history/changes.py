@@ -15,6 +15,7 @@ from ...engine.errors import UnreadableError
 from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic, subject_and_kind
 from ...engine.frames.single_frame import decode_record
 from ...engine.frames.wire_records import Wire, wires_of
+from ...engine.iterables import chunked
 from ...engine.keys import KEY_SIZE, Operation, Rows, key_bytes, read_rows
 from ...engine.log.batch import BatchHeader, Body
 from ...engine.log.context import decode_context
@@ -290,8 +291,7 @@ class _Origin(msgspec.Struct, frozen=True):
 
 def read_changes(log: Log, batches: Sequence[BatchRow], wanted: HistoryQuery) -> Iterator[Change]:
     """Yield the changes of some batches that match a query, in order. Only a few batches are open at a time."""
-    for at in range(0, len(batches), _BATCHES_AT_ONCE):
-        chunk = batches[at : at + _BATCHES_AT_ONCE]
+    for chunk in chunked(batches, _BATCHES_AT_ONCE):
         firsts = sorted(row.first_position for row in chunk if row.is_frames)
         keys = log.rows_at(firsts)
         bodies = {body.first_position: body for body in log.bodies(firsts)}

@@ -8,14 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ...engine.iterables import chunked
 from ...engine.log.contract import Log
 from ..projection import ProjectionStore
-from ..statements import SchemaStatements
+from ..statements import ROWS_AT_ONCE, SchemaStatements
 from .snapshots import Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
-
-_VERSIONS_AT_ONCE = 500
 
 _tables = sa.MetaData()
 _snapshot = sa.Table(
@@ -62,10 +61,8 @@ class SnapshotTable(SnapshotStore):
         with self._store.read() as connection:
             if version_ids is None:
                 found += connection.execute(query).all()
-            asked = list(version_ids or ())
-            for at in range(0, len(asked), _VERSIONS_AT_ONCE):
-                some = _column.version_id.in_(asked[at : at + _VERSIONS_AT_ONCE])
-                found += connection.execute(query.where(some)).all()
+            for some in chunked(version_ids or (), ROWS_AT_ONCE):
+                found += connection.execute(query.where(_column.version_id.in_(some))).all()
         return [SnapshotKey(*row) for row in found]
 
     def read(self, name: SnapshotKey) -> Snapshot | None:

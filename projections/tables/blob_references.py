@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ...engine.blobs.uris import digests_in, digests_named, is_digest
 from ...engine.errors import UnreadableError
 from ...engine.events.registry import blob_events
+from ...engine.iterables import chunked
 from ...engine.keys import U64
 from ...engine.log.contract import Log
 from ...engine.log.frame_batch import events_at
@@ -21,10 +22,10 @@ from ...engine.log.worker_log import worker_log
 from ...engine.parallel import ordered_map
 from ..pages import Page
 from ..projection import FoldedProjection, Prepared
+from ..statements import ROWS_AT_ONCE
 from ..states.fold import State, live_positions
 from ..stretches import OpenLog
 
-_DIGESTS_AT_ONCE = 500
 _POSITIONS_AT_ONCE = 1 << 14
 _POSITIONS_OF_A_PART = 100_000
 
@@ -74,8 +75,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
         """Replace the rows of the blobs."""
         # In key order, so that adjacent rows share a page: digests are random, and there may be one for each frame.
         rows = [{"digest": digest, "position": folded[digest]} for digest in sorted(folded)]
-        for at in range(0, len(rows), _DIGESTS_AT_ONCE):
-            part = rows[at : at + _DIGESTS_AT_ONCE]
+        for part in chunked(rows, ROWS_AT_ONCE):
             known = self.blob.c.digest.in_([row["digest"] for row in part])
             connection.execute(sa.delete(self.blob).where(known))
             connection.execute(self.blob.insert(), part)
@@ -87,9 +87,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
     def named(self, connection: sa.Connection, digests: Collection[str]) -> set[str]:
         """Return the blobs, of those given, that a frame ever referred to."""
         found = set[str]()
-        asked = [] if self.is_empty(connection) else list(digests)
-        for at in range(0, len(asked), _DIGESTS_AT_ONCE):
-            part = asked[at : at + _DIGESTS_AT_ONCE]
+        for part in chunked(() if self.is_empty(connection) else digests, ROWS_AT_ONCE):
             query = sa.select(self.blob.c.digest).where(self.blob.c.digest.in_(part))
             found.update(connection.execute(query).scalars())
         return found

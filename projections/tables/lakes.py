@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
@@ -41,18 +41,16 @@ from ...engine.events.lakes import (
     UploadFinished,
     UploadStarted,
 )
+from ...engine.iterables import chunked
 from ..columns import from_json, text_key
 from ..pages import Page
 from ..projection import FoldedProjection
-from ..statements import DirectInsert, Upsert
+from ..statements import ROWS_AT_ONCE, DirectInsert, Upsert
 from .metadata_values import metadata_values
 
-_ROWS_AT_ONCE = 500
 _BEGINNING = 16
 _FIELDS = {"metadata": 0, "custom_metadata": 1}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-
-Item = TypeVar("Item")
 
 
 def name_key(name: str) -> bytes:
@@ -244,11 +242,11 @@ class _Writer:
         found: dict[str, int] = {}
         asked = list(islice(dict.fromkeys(ids), ITEMS_OF_AN_EVENT))
         if table is self._tables.data:
-            asked = list(map(_uuid, asked))
+            asked = list(map(uuid_text, asked))
         query = sa.select(table.c.id, table.c.number)
         if lake is not None:
             query = query.where(table.c.lake == lake)
-        for part in _parts(asked):
+        for part in chunked(asked, ROWS_AT_ONCE):
             found |= {
                 row.id: row.number for row in self._connection.execute(query.where(table.c.id.in_(part)))
             }
@@ -261,7 +259,7 @@ class _Writer:
         self._connection.execute(sa.update(table).where(table.c.id == thing_id).values(values))
 
     def _delete(self, table: sa.Table, column: str, values: Iterable[Any]) -> None:
-        for part in _parts(values):
+        for part in chunked(values, ROWS_AT_ONCE):
             self._connection.execute(sa.delete(table).where(table.c[column].in_(part)))
 
     def lake_created(self, change: LakeChange, event: LakeCreated, _: Any) -> None:
@@ -326,7 +324,7 @@ class _Writer:
                 self._merge(column, numbers, given or {}, cleared=column in event.cleared)
         table = self._tables.data
         for source in self._numbers(self._tables.source, [event.source] if event.source else []).values():
-            for part in _parts(numbers):
+            for part in chunked(numbers, ROWS_AT_ONCE):
                 self._connection.execute(
                     sa.update(table).where(table.c.number.in_(part)).values(source=source)
                 )
@@ -334,7 +332,7 @@ class _Writer:
     def _merge(self, column: str, numbers: Iterable[int], given: dict[str, Any], *, cleared: bool) -> None:
         table, values = self._tables.data, self._tables.value
         query = sa.select(table.c.number, table.c[column])
-        for part in _parts(numbers):
+        for part in chunked(numbers, ROWS_AT_ONCE):
             for number, held in self._connection.execute(query.where(table.c.number.in_(part))).all():
                 merged = _merged({} if cleared else from_json(held, dict[str, Any]), given)
                 change = sa.update(table).where(table.c.number == number)
@@ -378,8 +376,8 @@ class _Writer:
     def tags_detached(self, _: Any, event: TagsDetached, lake: int) -> None:
         table = self._tables.data_tag
         tags = list(self._numbers(self._tables.tag, event.tags, lake).values())
-        for part in _parts(self._numbers(self._tables.data, event.data, lake).values()):
-            for some in _parts(tags):
+        for part in chunked(self._numbers(self._tables.data, event.data, lake).values(), ROWS_AT_ONCE):
+            for some in chunked(tags, ROWS_AT_ONCE):
                 which = table.c.tag.in_(some) & table.c.number.in_(part)
                 self._connection.execute(sa.delete(table).where(which))
 
@@ -391,7 +389,7 @@ class _Writer:
             )
 
     def projection_deleted(self, _: Any, event: ProjectionDeleted, __: Any) -> None:
-        self._delete(self._tables.derived, "id", [_uuid(event.id)])
+        self._delete(self._tables.derived, "id", [uuid_text(event.id)])
 
     def upload_started(self, change: LakeChange, event: UploadStarted, lake: int) -> None:
         row = {"number": change.number(), "lake": lake, "id": event.id, "request": event.request}
@@ -469,7 +467,7 @@ _content_values = attrgetter(*_CONTENT[1:])
 
 
 def _content(content: Any) -> dict[str, Any]:
-    return dict(zip(_CONTENT, (_uuid(content.id), *_content_values(content)), strict=True))
+    return dict(zip(_CONTENT, (uuid_text(content.id), *_content_values(content)), strict=True))
 
 
 def _named(change: LakeChange, event: LakesEvent) -> dict[str, Any]:
@@ -482,7 +480,7 @@ def _data_row(
     return (
         number,
         lake,
-        _uuid(record.id),
+        uuid_text(record.id),
         *_content_values(record),
         name_key(record.filename),
         name_key(record.object_name),
@@ -523,14 +521,8 @@ def _json(value: Any) -> str:
         return "{}"
 
 
-def _uuid(digits: str) -> str:
+def uuid_text(digits: str) -> str:
     """Return an id in the form of a UUID, as users see it."""
     if len(digits) != 32:  # of an event that framelode did not write
         return digits
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, _ROWS_AT_ONCE)):
-        yield part

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from ...engine.errors import UnreadableError
 from ...engine.events.domain import VersionCreated
+from ...engine.iterables import chunked
 from ...engine.log.contract import Log
 from ..columns import BadValueError, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, Prepared
+from ..statements import ROWS_AT_ONCE
 from .frame_counts import (
     ANNOTATED,
     CONTENT_TYPE,
@@ -29,9 +31,6 @@ from .frame_counts import (
 )
 
 __all__ = ["ANNOTATED", "CONTENT_TYPE", "LABEL", "SOURCE", "SOURCE_BYTES", "TOTAL", "Counts", "Stats"]
-
-_KEYS_AT_ONCE = 500
-"""The number of parameters of a statement is limited, and each frame of a page may have its own label."""
 
 
 class StatsChanges(msgspec.Struct):
@@ -155,10 +154,10 @@ class Stats(FoldedProjection[StatsChanges]):
         connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
 
     def _write(self, connection: sa.Connection, version_id: str, counts: Counts) -> None:
+        # Each frame of a page may have its own label.
         changed = sorted([key for key, count in counts.items() if count])
-        for at in range(0, len(changed), _KEYS_AT_ONCE):
-            some = {key: counts[key] for key in changed[at : at + _KEYS_AT_ONCE]}
-            self._add(connection, version_id, some)
+        for keys in chunked(changed, ROWS_AT_ONCE):
+            self._add(connection, version_id, {key: counts[key] for key in keys})
 
     def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
         """Add to some counts of a version. Counts of 0 are deleted."""

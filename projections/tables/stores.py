@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from operator import itemgetter
 from types import GenericAlias
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from ...engine.decoding import UNDECODABLE, guarded
 from ...engine.errors import UnreadableError
 from ...engine.events.stores import EVICT, STORE_KEY, STORE_TOPICS, STORES, StoreEvent
+from ...engine.iterables import chunked
 from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.event_batch import unpack_states
 from ...engine.stores.names import ID_SIZE, StoreId, context_digest, key_id, short_key, store_id
@@ -21,11 +21,7 @@ from ...engine.stores.state import Document, Key, Patch, StoreChange, StoreChang
 from ..columns import BadValueError, Bytes, from_row, from_rows
 from ..pages import Page, readable_event
 from ..projection import FoldedProjection
-from ..statements import DirectInsert, DirectQuery
-
-_ROWS_AT_ONCE = 500
-
-Item = TypeVar("Item")
+from ..statements import ROWS_AT_ONCE, DirectInsert, DirectQuery
 
 
 class _KeyRow(NamedTuple):
@@ -116,7 +112,7 @@ class Stores(FoldedProjection[StoreChanges]):
         query = sa.select(*(column[name] for name in _KeyRow._fields)).order_by(column.store, column.id)
         if cached:
             query = query.where(self._cached())
-        names = [f"store{number}" for number in range(_ROWS_AT_ONCE)]
+        names = [f"store{number}" for number in range(ROWS_AT_ONCE)]
         these = column.store.in_([sa.bindparam(name) for name in names])
         one = column.store == sa.bindparam("store0")
         return {True: DirectQuery(query.where(these), names), False: DirectQuery(query.where(one), names[:1])}
@@ -149,7 +145,7 @@ class Stores(FoldedProjection[StoreChanges]):
 
     def _write_stores(self, connection: sa.Connection, stores: Sequence[StoreId]) -> None:
         column = self.store.c.store
-        for part in _parts(stores):
+        for part in chunked(stores, ROWS_AT_ONCE):
             known = set(
                 connection.execute(sa.select(column).where(column.in_([s.digest for s in part]))).scalars()
             )
@@ -201,7 +197,7 @@ class Stores(FoldedProjection[StoreChanges]):
         column = self.document.c
         query = sa.select(column.id, *(column[name] for name in Document.__struct_fields__))
         found: dict[str, Document] = {}
-        for part in _parts(keys):
+        for part in chunked(keys, ROWS_AT_ONCE):
             asked = {key_id(key): key for key in part}
             rows = connection.execute(query.where(column.store == store.digest, column.id.in_(list(asked))))
             found |= {asked[bytes(row.id)]: from_row(dict(row._mapping), Document) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
@@ -218,10 +214,10 @@ class Stores(FoldedProjection[StoreChanges]):
             Only keys that may be evicted.
         """
         found: dict[bytes, list[Key]] = {}
-        for part in _parts(stores):
+        for part in chunked(stores, ROWS_AT_ONCE):
             digests = [store.digest for store in part]
             is_many = len(part) > 1
-            padding = [digests[-1]] * (_ROWS_AT_ONCE - len(part)) if is_many else []
+            padding = [digests[-1]] * (ROWS_AT_ONCE - len(part)) if is_many else []
             rows = self._keys[cached][is_many].execute(connection, [*digests, *padding]).fetchall()
             for row in from_rows(rows, _KeyRow):
                 key = Key(_key(row.id, row.long_key), row.expires_at, row.policy, row.position)
@@ -384,9 +380,3 @@ def _events(header: BatchHeader, body: Body) -> Iterator[Any]:
             event = readable_event(header, topic, position, state)
             fields = None if isinstance(event, UnreadableError) else event
         yield fields
-
-
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, _ROWS_AT_ONCE)):
-        yield part

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import sqlalchemy as sa
 
@@ -15,15 +14,12 @@ from ...engine.events.domain import (
     SourcesRestored,
     UploadedFile,
 )
+from ...engine.iterables import chunked
 from ...engine.storage.urls import spellings
 from ..columns import text_key
 from ..pages import Page
 from ..projection import FoldedProjection
-from ..statements import DirectInsert
-
-_ROWS_AT_ONCE = 500
-
-Item = TypeVar("Item")
+from ..statements import ROWS_AT_ONCE, DirectInsert
 
 Change = FilesUploaded | SourcesCondemned | SourcesRestored | SourcesDeleted
 _EVENTS = (FilesUploaded, SourcesCondemned, SourcesRestored, SourcesDeleted)
@@ -74,7 +70,7 @@ class Uploads(FoldedProjection[list[Change]]):
         self._put.execute_many(connection, rows)
 
     def _apply(self, connection: sa.Connection, change: sa.Update | sa.Delete, uris: Iterable[str]) -> None:
-        for part in _parts(other for uri in uris for other in spellings(uri)):
+        for part in chunked((other for uri in uris for other in spellings(uri)), ROWS_AT_ONCE):
             connection.execute(change.where(self.upload.c.uri.in_(part)))
 
     def is_empty(self, connection: sa.Connection, destination: str) -> bool:
@@ -92,13 +88,7 @@ class Uploads(FoldedProjection[list[Change]]):
             column.destination_key == text_key(destination), column.condemned.is_(False)
         )
         found: dict[str, UploadedFile] = {}
-        for part in _parts(digests):
+        for part in chunked(digests, ROWS_AT_ONCE):
             for uri, digest, size in connection.execute(query.where(column.digest.in_(part))):
                 found[digest] = UploadedFile(uri, digest, size)
         return found
-
-
-def _parts(items: Iterable[Item]) -> Iterable[list[Item]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, _ROWS_AT_ONCE)):
-        yield part

@@ -71,7 +71,7 @@ def kill_at(log, step):
 
 def main(command, url, folder, step=""):
     upload.PART = SOME
-    bucket.parts.__defaults__ = (SOME,)
+    bucket.ROWS_AT_ONCE = SOME
     launching._DATA_OF_A_TASK = SOME
     blobs = {"blobs": Path(folder).parent / "blobs"} if url.startswith("postgresql") else {}
     with framelode.connect(url, **blobs) as engine:

@@ -29,6 +29,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ....engine.errors import UsageError
+from ....engine.iterables import chunked
 from ....engine.validation import shorten
 from ..described import is_remote, put_size, remote_source
 from ..files import Folder, Images, folder_of, json_of, start_of
@@ -194,8 +195,7 @@ class _Reader:
         return places
 
     def items(self) -> Iterator[Item]:
-        waiting = iter(self.places.values())
-        while some := list(islice(waiting, _SOME)):
+        for some in chunked(self.places.values(), _SOME):
             yield from self._some(some)
 
     def _some(self, some: list[list[tuple[int, int]]]) -> Iterator[Item]:

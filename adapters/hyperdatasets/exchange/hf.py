@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from ....engine.frames.frame_group import frame_from_dict
 from ....engine.frames.record import READ_ONLY_FIELDS
 from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import path_or_uri
+from ....engine.iterables import chunked
 from ....engine.storage.atomic_files import path_of, replace_file
 from ....engine.validation import shorten
 from ...formats.described import is_remote
@@ -65,10 +65,10 @@ def hf_dataset(session: Session, version: DatasetVersion, query: Query | str | N
     names = [str(each["name"]) for each in categories_of(version)]
     features = _features(datasets, names)
     schema, numbers = features.arrow_schema, {name: number for number, name in enumerate(names)}
-    frames = iter(version.get_iterator() if query is None else version.query(query))
+    frames = version.get_iterator() if query is None else version.query(query)
     batches: list[Any] = []
     with entered(session):
-        while some := list(islice(frames, _BATCH)):
+        for some in chunked(frames, _BATCH):
             rows = [_row(frame, numbers, images=images) for frame in some]
             columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
             batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))

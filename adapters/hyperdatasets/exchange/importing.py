@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ from ....engine.frames.frame_group import frame_from_dict
 from ....engine.frames.record import encode_record
 from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import path_or_uri
+from ....engine.iterables import chunked
 from ....engine.log.context import acting
 from ....engine.log.decoding import gc_paused
 from ....engine.storage.atomic_files import from_home
@@ -378,8 +379,7 @@ class _Import:
 
     def _batches(self, advance: Advance) -> Iterator[list[Wire]]:
         """Yield the frames to record, in wire form with ids, some at a time."""
-        items = iter(self._reading.items)
-        while some := list(islice(items, _BATCH)):
+        for some in chunked(self._reading.items, _BATCH):
             there = [item for item in some if item.frame is not None]
             self._past.pass_over(item.name for item in some if item.frame is None)
             batch = list(self._frames(there))

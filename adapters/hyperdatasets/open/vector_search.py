@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ....engine.annotations.coordinates import finite
 from ....engine.errors import InvalidTypeError, InvalidValueError
 from ....engine.frames.frame_group import FrameGroup
 from ....engine.frames.single_frame import SingleFrame
+from ....engine.iterables import chunked
 from ....engine.validation import at_least, items, refusal, shorten
 from .entries import metadata_in
 
@@ -75,7 +75,7 @@ class VectorSearch:
         found = ((frame, value) for frame in frames if (value := self._stored(frame)) is not None)
         best: list[Frame] = []
         scores = np.empty(0)
-        while chunk := list(islice(found, rows)):
+        for chunk in chunked(found, rows):
             scored = self._score(self._matrix(chunk), self._vector)
             candidates, scores = [*best, *(frame for frame, _ in chunk)], np.concatenate([scores, scored])
             order = np.argsort(-scores, kind="stable")[: self._neighbors]

@@ -10,6 +10,7 @@ from operator import attrgetter
 import sqlalchemy as sa
 
 from ....engine.errors import ConflictError, IntegrityError, StorageError, UsageError
+from ....engine.iterables import chunked
 from ....engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest
 from ....engine.log.contract import Append, AppendExistsError, AppendWatch, Clock, Head, Log, Restored
 from ....engine.times import LATEST, system_clock
@@ -305,8 +306,7 @@ class SqlLog(SqlStoredBatches):
     def _refuse_known(self, connection: sa.Connection, headers: Sequence[AppendHeader]) -> None:
         """Raise `IntegrityError` if a part of a command is already recorded, or occurs twice."""
         known: set[tuple[str, int]] = set()
-        for at in range(0, len(headers), _COMMANDS_AT_ONCE):
-            some = headers[at : at + _COMMANDS_AT_ONCE]
+        for some in chunked(headers, _COMMANDS_AT_ONCE):
             parts = [header.part for header in some]
             query = sa.select(t.append.c.command_id, t.append.c.part).where(
                 t.append.c.command_id.in_({header.command_id for header in some}),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
+from ....engine.iterables import chunked
 from ....engine.log.batch import Batch, BatchHeader
 from . import tables as t
 from .reads import PAGE_BYTES, PAGE_ROWS, ROWS_COLUMNS, SqlLogReads
@@ -27,8 +27,7 @@ class SqlStoredBatches(SqlLogReads):
 
     def stored_batches(self, *, gt: int, lte: int) -> Iterator[tuple[BatchHeader, Batch]]:
         """Yield batches in their stored form, with their digests checked, in pages of a few megabytes."""
-        headers = self.headers(gt=gt, lte=lte)
-        while page := list(islice(headers, PAGE_ROWS)):
+        for page in chunked(self.headers(gt=gt, lte=lte), PAGE_ROWS):
             start = 0
             for stop in self._page_ends(page):
                 yield from self._stored(page[start:stop])
