@@ -41,9 +41,9 @@ def joined(session: Session, own: LogRef, marker: Marker, place: str) -> Marker:
     former = {ref for ref in marker.logs if ref.log == own.log and _is_former_name(session, ref, place)}
     if former or not marker.logs:
         return _with(marker, {own, *marker.logs} - former)
-    others = ", ".join(f"{ref.engine or 'an session in memory'} (log {ref.log})" for ref in marker.logs)
+    others = ", ".join(f"{ref.engine or 'an engine in memory'} (log {ref.log})" for ref in marker.logs)
     raise UsageError(
-        f"the blob store {place} is used by {others}, not by {own.engine or 'this session'} (log {own.log}): use "
+        f"the blob store {place} is used by {others}, not by {own.engine or 'this engine'} (log {own.log}): use "
         "another place with blobs=, or run `framelode share`, after which neither deletes blobs of the other"
     )
 
@@ -149,7 +149,7 @@ def _open_member(session: Session, ref: LogRef, store: BlobStore) -> Session:
 
 def _unopened(ref: LogRef, error: FramelodeError) -> UsageError:
     return UsageError(
-        f"{ref.engine or 'an session in memory'} (log {ref.log}) uses the same blobs and cannot be opened: {error}; if it is "
+        f"{ref.engine or 'an engine in memory'} (log {ref.log}) uses the same blobs and cannot be opened: {error}; if it is "
         f"gone for good, run `framelode share --forget {ref.engine}`"
     )
 
