@@ -33,6 +33,7 @@ _COMMANDS_AT_ONCE = 500
 _INFOS = DirectQuery(sa.select(t.log_info), ())
 _stream_of = attrgetter("stream_id")
 _count_of = attrgetter("count")
+_contents_of = attrgetter("stream_id", "first_version", "keys_digest", "body_digest")
 _SHARED = [
     field for field in Batch.__struct_fields__ if field in BatchHeader.__struct_fields__ and field != "keys"
 ]
@@ -206,14 +207,7 @@ class SqlLog(SqlStoredBatches):
         if found is None:
             return None
         headers = self.headers(gt=found.first_position - 1, lte=found.last_position)
-        recorded = [
-            (each.stream_id, each.first_version, each.keys_digest, each.body_digest) for each in headers
-        ]
-        ours = [
-            (each.stream_id, each.first_version, each.keys_digest, each.body_digest)
-            for each in append.batches
-        ]
-        return found if recorded == ours else None
+        return found if list(map(_contents_of, headers)) == list(map(_contents_of, append.batches)) else None
 
     def opener(self) -> Callable[[], AbstractContextManager[Log]]:
         """Return a picklable function that opens this log for reading in another process."""
@@ -233,11 +227,9 @@ class SqlLog(SqlStoredBatches):
         """Return an object that waits for appends of any process."""
         return self.database.watch()
 
-    @contextmanager
-    def exclusive(self) -> Generator[None, None, None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Exclude all other writers while a decision is made, until the first append inside the block."""
-        with self.database.exclusive():
-            yield
+        return self.database.exclusive()
 
     def require_exclusive(self) -> None:
         """Raise `StorageError` if other writers are no longer excluded."""
