@@ -188,17 +188,13 @@ def _record_origin(log: Log, source: PortableFile, dataset_id: str) -> None:
         events=header.events,
     )
     context = current_context()
-    asked = _digest_of(header.log, str(header.position), header.digest, dataset_id)
+    asked = [part.encode() for part in (header.log, str(header.position), header.digest, dataset_id)]
     log.append(
         Append(
             batches=[pack_states(IMPORTS.id, 1, [encode_event(event)])],
             command_id=f"import {header.log} {header.position} {dataset_id}",
-            request_digest=asked,
+            request_digest=digest_of(b"import", *asked),
             actor=context.actor,
             context=context.encoded,
         )
     )
-
-
-def _digest_of(*parts: str) -> bytes:
-    return digest_of(b"import", *(part.encode() for part in parts))

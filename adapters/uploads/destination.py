@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from ...engine.blobs.content import SourceError
+from ...engine.blobs.content import SourceError, is_transient
 from ...engine.errors import FramelodeError
 from ...engine.storage.base import BackendError, SyncPoint
 
@@ -74,9 +74,7 @@ class UploadItem(msgspec.Struct):
     @property
     def may_try_again(self) -> bool:
         """Whether the destination failed in a way that a retry may fix."""
-        if self.error is None or isinstance(self.error, SourceError):
-            return False
-        return not (isinstance(self.error, BackendError) and self.error.permanent)
+        return is_transient(self.error)
 
 
 Wanted = Callable[[UploadItem], bool]

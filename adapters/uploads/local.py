@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from blake3 import blake3
-
-from ...engine.blobs.content import FileSource, SourceError, copy_readable, read_content
+from ...engine.blobs.content import FileSource, SourceError, copy_readable, hash_of, read_content
 from ...engine.blobs.ingest import BATCH_BYTES, HELD_BYTES
 from ...engine.errors import FramelodeError, UsageError
 from ...engine.frames.source import path_or_uri
@@ -296,12 +294,7 @@ def _is_same(path: str, parcel: UploadItem) -> bool:
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode) or found.st_size != parcel.size:
         return False
-    hasher = blake3()
     try:
-        with FileSource(path).open() as content:
-            while data := content.read():
-                hasher.update(data)
-            content.check()
+        return hash_of(FileSource(path)) == parcel.digest
     except SourceError:  # an unreadable file does not count as sent
         return False
-    return hasher.hexdigest() == parcel.digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import msgspec
 
@@ -179,7 +179,7 @@ def routes_of(mapping: Mapping[str, str]) -> list[Route]:
             if not place or not name:
                 raise InvalidValueError(f"src_to_dst_mapping: {redact_url(url)} has no object name")
             routes.setdefault(f"{scheme}://{place}", {})[path] = name
-    for folder, targets in _folders_of({path: _local_path(url) for path, url in local.items()}):
+    for folder, targets in _folders_of({path: path_or_uri(url) or url for path, url in local.items()}):
         names = {path: encoded(os.path.relpath(target, folder)) for path, target in targets.items()}
         routes[source_uri(Path(folder), "src_to_dst_mapping")] = names
     return [Route(destination, names) for destination, names in routes.items()]
@@ -223,9 +223,5 @@ def _target_url(path: str, target: str) -> str:
         return target + name if target.endswith("/") else target
     if target.startswith("~"):
         target = f"{from_home(target)}{'/' * target.endswith('/')}"
-    inside = os.path.join(_local_path(target), Path(path).name) if target.endswith("/") else target  # noqa: PTH118
+    inside = os.path.join(path_or_uri(target) or target, Path(path).name) if target.endswith("/") else target  # noqa: PTH118
     return source_uri(inside, "src_to_dst_mapping")
-
-
-def _local_path(url: str) -> str:
-    return os.fsdecode(unquote_to_bytes(url[7:])) if url.startswith("file:///") else url

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from ..errors import FramelodeError, IntegrityError
 from ..storage import held_files
-from ..storage.base import CHUNK_BYTES, Sink, TemporaryFiles
+from ..storage.base import CHUNK_BYTES, BackendError, Sink, TemporaryFiles
 from .backend import BlobBackend
 from .verifying_reader import check_hash
 
@@ -28,6 +28,13 @@ class SourceError(FramelodeError):
     """A source cannot be read, or changed while it was read."""
 
     code = "source"
+
+
+def is_transient(error: FramelodeError | None) -> bool:
+    """Whether a store refused a content for a reason that may pass: a retry may help."""
+    if error is None or isinstance(error, SourceError):
+        return False
+    return not (isinstance(error, BackendError) and error.permanent)
 
 
 class Content(Protocol):

@@ -15,9 +15,9 @@ import msgspec
 
 from ..errors import FramelodeError, StorageError
 from ..parallel import ByteBudget, ThreadWorkers
-from ..storage.base import BackendError, SyncPoint
+from ..storage.base import SyncPoint
 from .backend import BlobBackend
-from .content import Readable, SourceError, read_content
+from .content import Readable, read_content
 from .presence import Present
 
 BATCH_FILES = 4096
@@ -57,13 +57,6 @@ class IngestResult(msgspec.Struct):
     def is_kept(self) -> bool:
         """Whether the content was written and no error has occurred so far."""
         return self.is_new and self.error is None
-
-    @property
-    def may_try_again(self) -> bool:
-        """Whether the store refused the content for a transient reason."""
-        if self.error is None or isinstance(self.error, SourceError):
-            return False
-        return not (isinstance(self.error, BackendError) and self.error.permanent)
 
 
 class Ingest:

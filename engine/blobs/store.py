@@ -21,7 +21,7 @@ from ..storage.atomic_files import from_home, temporary_name
 from ..storage.base import CHUNK_BYTES, BackendError, growing_waits
 from ..validation import shorten
 from .backend import BlobBackend, Entry
-from .content import BlobSource, FileSource, PathLike, Readable, SourceError, StreamSource
+from .content import BlobSource, FileSource, PathLike, Readable, SourceError, StreamSource, is_transient
 from .damage import Damage
 from .fsspec import FsspecBackend
 from .ingest import Ingest, IngestResult
@@ -282,7 +282,7 @@ class BlobStore:
     ) -> Iterator[StoredFile | FileFailure]:
         """Retry failed sources, and yield the result of each source."""
         for wait in waits:
-            again = [at for at, outcome in enumerate(outcomes) if outcome.may_try_again]
+            again = [at for at, outcome in enumerate(outcomes) if is_transient(outcome.error)]
             if not again:
                 break
             self._sleep(wait)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteDDLCompiler, SQLiteTypeCompiler
 
-from ....projections.columns import BadValueError
+from ....projections.columns import BadValueError, Bytes
 
 
 def _checked(expected: type) -> Callable[[Any], Any]:
@@ -30,11 +30,7 @@ class _Whole(sa.Integer):
         return _checked(int)
 
 
-class _Bytes(sa.LargeBinary):
-    def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002
-        # They are passed unchanged.
-        return None
-
+class _Bytes(Bytes):
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
         return _checked(bytes)
 
