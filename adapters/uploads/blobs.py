@@ -34,30 +34,28 @@ class BlobsDestination(Destination):
         self._retries = retries
         self._known: tuple[()] | None = () if force else None
 
-    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
+    def read(self, items: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - the store knows
         """Store files: reading them also sends them."""
-        waiting = iter(parcels)
+        waiting = iter(items)
 
         def settle(outcome: StoredFile | FileFailure) -> None:
-            parcel = next(waiting)
+            item = next(waiting)
             if isinstance(outcome, StoredFile):
-                parcel.digest, parcel.size = outcome.digest, outcome.size
-                parcel.uri = (
-                    f"{SCHEME}{outcome.digest}/{parcel.name}"  # a name is encoded as the URI of a blob
-                )
+                item.digest, item.size = outcome.digest, outcome.size
+                item.uri = f"{SCHEME}{outcome.digest}/{item.name}"  # a name is encoded as the URI of a blob
             elif outcome.kind == "source":
-                parcel.error = SourceError(outcome.error)
+                item.error = SourceError(outcome.error)
             else:
-                parcel.error = BackendError(outcome.error, permanent=True)  # the store has already retried
+                item.error = BackendError(outcome.error, permanent=True)  # the store has already retried
 
-        paths = (parcel.path for parcel in parcels)
+        paths = (item.path for item in items)
         self._store.put_files(paths, known=self._known, on_done=settle, retries=self._retries)
-        return len(parcels)
+        return len(items)
 
-    def send(self, parcels: Sequence[UploadItem]) -> None:
+    def send(self, items: Sequence[UploadItem]) -> None:
         """Do nothing: `read` has stored the files."""
 
-    def discard(self, parcels: Sequence[UploadItem]) -> None:
+    def discard(self, items: Sequence[UploadItem]) -> None:
         """Do nothing: there are no temporary files."""
 
     def holds(self, uri: str, size: int) -> bool:

@@ -111,7 +111,7 @@ class Destination(ABC):
         return SyncPoint()
 
     @abstractmethod
-    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
+    def read(self, items: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
         """Hash files in parallel, in order. Sets `digest` and `size`, or `error`; an earlier error is cleared.
 
         A file that is too large to be read twice may be copied to a temporary name.
@@ -127,14 +127,14 @@ class Destination(ABC):
             Number of files read. It is less than all if they are as much as can be kept, or sent, together.
         """
 
-    def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:  # noqa: B027 - most have nothing to begin
+    def stage(self, items: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:  # noqa: B027 - most have nothing to begin
         """Begin to send some of the files that were read together, and delete the temporary copies of the others.
 
         Failures are left to `send`.
         """
 
     @abstractmethod
-    def send(self, parcels: Sequence[UploadItem]) -> None:
+    def send(self, items: Sequence[UploadItem]) -> None:
         """Write files that were read, in parallel. They are durable on return. Sets `uri`, or `error`.
 
         A file that changed after it was read gets a `SourceError`, and nothing of it is stored. All names are different. A
@@ -142,7 +142,7 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def discard(self, parcels: Sequence[UploadItem]) -> None:
+    def discard(self, items: Sequence[UploadItem]) -> None:
         """Delete the temporary copies of files that are not sent."""
 
     @abstractmethod
@@ -182,14 +182,12 @@ def shortened(part: str, size: int) -> str:
     return quote(decoded[:size], safe="")
 
 
-def settle(
-    parcel: UploadItem, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]
-) -> str:
+def settle(item: UploadItem, root: str, create: Callable[[str], bool], is_same: Callable[[str], bool]) -> str:
     """Find a free name for a file, and send it.
 
     Parameters
     ----------
-    parcel : UploadItem
+    item : UploadItem
         The file, which was read.
     root : str
         URL of the destination, for messages.
@@ -203,27 +201,27 @@ def settle(
     str
         The name.
     """
-    for name in _names(parcel):
-        if name in parcel.condemned:
-            if parcel.exact:
+    for name in _names(item):
+        if name in item.condemned:
+            if item.exact:
                 raise BackendError(
                     f"{root}/{name} is marked for deletion with its frames: if no deletion is running, run gc to complete it"
                 )
             continue
-        if create(name) or (not parcel.fresh and is_same(name)):
+        if create(name) or (not item.fresh and is_same(name)):
             return name
-        if parcel.exact:
+        if item.exact:
             raise BackendError(
                 f"{root}/{name} already has another content, and is never overwritten", permanent=True
             )
-    raise BackendError(f"{root}/{parcel.name} and all alternative names are taken")
+    raise BackendError(f"{root}/{item.name} and all alternative names are taken")
 
 
-def _names(parcel: UploadItem) -> Iterator[str]:
-    yield parcel.name
-    yield beside(parcel.name, parcel.digest[:16])
+def _names(item: UploadItem) -> Iterator[str]:
+    yield item.name
+    yield beside(item.name, item.digest[:16])
     for _ in range(_TRIES):
-        yield beside(parcel.name, secrets.token_hex(8))
+        yield beside(item.name, secrets.token_hex(8))
 
 
 def is_plain(name: str) -> bool:
@@ -247,8 +245,8 @@ def decoded_parts(name: str) -> list[bytes]:
     return parts
 
 
-def changed(parcel: UploadItem) -> SourceError:
+def changed(item: UploadItem) -> SourceError:
     """Return the error for a file that changed after it was read."""
     return SourceError(
-        f"{parcel.path} changed while it was uploaded: upload it again when nothing writes to it"
+        f"{item.path} changed while it was uploaded: upload it again when nothing writes to it"
     )

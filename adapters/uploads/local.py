@@ -66,65 +66,63 @@ class LocalDestination(Destination):
             self._temporaries.clean(LEFTOVER_SECONDS)
         return NewFolders(self._folder or "/", self._temporaries)
 
-    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
+    def read(self, items: Sequence[UploadItem], wanted: Wanted | None = None) -> int:
         """Hash files. Small ones are kept in memory or written immediately; large ones are copied while they are read."""
-        self._begin([parcel for parcel in parcels if parcel.since is None])
+        self._begin([item for item in items if item.since is None])
         portion, held = ByteBudget(BATCH_BYTES), ByteBudget(HELD_BYTES)
 
-        def read(parcel: UploadItem) -> None:
-            self._read(parcel)
-            portion.add(parcel.size)
-            if wanted and not parcel.temporary and wanted(parcel):
-                self._stage(parcel)
-            held.add(len(parcel.content))
+        def read(item: UploadItem) -> None:
+            self._read(item)
+            portion.add(item.size)
+            if wanted and not item.temporary and wanted(item):
+                self._stage(item)
+            held.add(len(item.content))
 
-        return self._each(read, parcels, lambda: portion.is_full() or held.is_full())
+        return self._each(read, items, lambda: portion.is_full() or held.is_full())
 
-    def stage(self, parcels: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:
+    def stage(self, items: Sequence[UploadItem], window: Sequence[UploadItem]) -> None:
         """Write the files that were not copied when they were read."""
-        self._each(self._stage, [parcel for parcel in parcels if not parcel.temporary])
-        for parcel in parcels:
-            parcel.error = None
-        kept = set(map(id, parcels))
-        for parcel in window:
-            parcel.content = b""
-            if parcel.temporary and id(parcel) not in kept:
-                self._drop(parcel)
+        self._each(self._stage, [item for item in items if not item.temporary])
+        for item in items:
+            item.error = None
+        kept = set(map(id, items))
+        for item in window:
+            item.content = b""
+            if item.temporary and id(item) not in kept:
+                self._drop(item)
 
-    def send(self, parcels: Sequence[UploadItem]) -> None:
+    def send(self, items: Sequence[UploadItem]) -> None:
         """Write files, sync them together, link them to their names, and sync the links."""
-        for parcel in parcels:
-            parcel.error, parcel.uri = None, ""
-        rest = [parcel for parcel in parcels if not parcel.temporary]
+        for item in items:
+            item.error, item.uri = None, ""
+        rest = [item for item in items if not item.temporary]
         self._begin(rest)
         watch = LocalSyncPoint(self._folder or "/")
         try:
             self._each(self._write, rest)
-            written = [parcel for parcel in parcels if parcel.error is None]
-            for since in {parcel.since for parcel in written}:
-                some = [parcel for parcel in written if parcel.since is since]
+            written = [item for item in items if item.error is None]
+            for since in {item.since for item in written}:
+                some = [item for item in written if item.since is since]
                 self._sync(map(self._temporary, some), some, since)
-            self._publish_folders([parcel for parcel in written if parcel.error is None])
-            self._each(
-                self._publish, [parcel for parcel in written if parcel.temporary and parcel.error is None]
-            )
-            named = [parcel for parcel in written if parcel.error is None]
+            self._publish_folders([item for item in written if item.error is None])
+            self._each(self._publish, [item for item in written if item.temporary and item.error is None])
+            named = [item for item in written if item.error is None]
             self._sync(self._named(named), named, watch)
         finally:
             watch.close()
-            self.discard(parcels)
+            self.discard(items)
 
-    def discard(self, parcels: Sequence[UploadItem]) -> None:
+    def discard(self, items: Sequence[UploadItem]) -> None:
         """Delete the temporary copies of files."""
-        self._workers.map(self._drop, [parcel for parcel in parcels if parcel.temporary])
-        for parcel in parcels:
-            parcel.content = b""
-            if parcel.since:
-                parcel.since.close()
+        self._workers.map(self._drop, [item for item in items if item.temporary])
+        for item in items:
+            item.content = b""
+            if item.since:
+                item.since.close()
 
-    def _drop(self, parcel: UploadItem) -> None:
-        self._temporaries.discard(parcel.temporary)
-        parcel.temporary = ""
+    def _drop(self, item: UploadItem) -> None:
+        self._temporaries.discard(item.temporary)
+        item.temporary = ""
 
     def holds(self, uri: str, size: int) -> bool:
         """Whether a file exists with its size."""
@@ -149,105 +147,105 @@ class LocalDestination(Destination):
         if failed:
             raise failed
 
-    def _begin(self, parcels: Sequence[UploadItem]) -> None:
-        since = self.begin() if parcels else None
-        for parcel in parcels:
-            parcel.since = since
+    def _begin(self, items: Sequence[UploadItem]) -> None:
+        since = self.begin() if items else None
+        for item in items:
+            item.since = since
 
     def _each(
         self,
         work: Callable[[UploadItem], None],
-        parcels: Sequence[UploadItem],
+        items: Sequence[UploadItem],
         enough: Callable[[], bool] = lambda: False,
     ) -> int:
-        def noted(parcel: UploadItem) -> None:
+        def noted(item: UploadItem) -> None:
             try:
-                work(parcel)
+                work(item)
             except FramelodeError as error:
-                parcel.error = error
+                item.error = error
             except OSError as error:
-                parcel.error = place_error(self._what, error)
-            if parcel.error is not None:
-                parcel.content = b""
-                if parcel.temporary:
-                    self._drop(parcel)
+                item.error = place_error(self._what, error)
+            if item.error is not None:
+                item.content = b""
+                if item.temporary:
+                    self._drop(item)
 
-        return len(self._workers.map(noted, parcels, enough))
+        return len(self._workers.map(noted, items, enough))
 
-    def _read(self, parcel: UploadItem) -> None:
-        parcel.error = None
-        taken = read_content(FileSource(parcel.path), self._temporaries)
-        parcel.digest, parcel.size = taken.digest, taken.size
-        parcel.temporary, parcel.content, parcel.mode = taken.temporary, taken.content, taken.mode
-        self._protect(parcel)
+    def _read(self, item: UploadItem) -> None:
+        item.error = None
+        taken = read_content(FileSource(item.path), self._temporaries)
+        item.digest, item.size = taken.digest, taken.size
+        item.temporary, item.content, item.mode = taken.temporary, taken.content, taken.mode
+        self._protect(item)
 
-    def _protect(self, parcel: UploadItem) -> None:
+    def _protect(self, item: UploadItem) -> None:
         """Restrict the mode of a temporary copy to that of the file."""
-        if parcel.temporary and parcel.mode & READ_ONLY != READ_ONLY:
-            path = self._temporary(parcel)
-            os.chmod(path, os.stat(path).st_mode & (parcel.mode | stat.S_IRUSR))  # noqa: PTH101, PTH116
+        if item.temporary and item.mode & READ_ONLY != READ_ONLY:
+            path = self._temporary(item)
+            os.chmod(path, os.stat(path).st_mode & (item.mode | stat.S_IRUSR))  # noqa: PTH101, PTH116
 
-    def _stage(self, parcel: UploadItem) -> None:
+    def _stage(self, item: UploadItem) -> None:
         """Write a file to a temporary folder, if its folder can be created with one rename."""
-        if isinstance(parcel.since, NewFolders) and parcel.content:
-            name = parcel.since.name_for(self._path(parcel.name))
-            self._write_content(parcel, name)
+        if isinstance(item.since, NewFolders) and item.content:
+            name = item.since.name_for(self._path(item.name))
+            self._write_content(item, name)
         else:
-            self._write(parcel)
+            self._write(item)
 
-    def _write(self, parcel: UploadItem) -> None:
-        if parcel.content:
-            self._write_content(parcel)
+    def _write(self, item: UploadItem) -> None:
+        if item.content:
+            self._write_content(item)
             return
-        copied = copy_readable(FileSource(parcel.path), self._temporaries)
-        parcel.temporary, parcel.mode = copied.temporary, copied.mode
-        self._protect(parcel)
-        if (copied.digest, copied.size) != (parcel.digest, parcel.size):
-            raise changed(parcel)
+        copied = copy_readable(FileSource(item.path), self._temporaries)
+        item.temporary, item.mode = copied.temporary, copied.mode
+        self._protect(item)
+        if (copied.digest, copied.size) != (item.digest, item.size):
+            raise changed(item)
 
-    def _write_content(self, parcel: UploadItem, name: str = "") -> None:
-        mode = parcel.mode & READ_ONLY | stat.S_IRUSR
-        parcel.temporary, parcel.content = self._temporaries.write(parcel.content, name, mode), b""
+    def _write_content(self, item: UploadItem, name: str = "") -> None:
+        mode = item.mode & READ_ONLY | stat.S_IRUSR
+        item.temporary, item.content = self._temporaries.write(item.content, name, mode), b""
 
-    def _temporary(self, parcel: UploadItem) -> str:
-        return self._temporaries.path(parcel.temporary)
+    def _temporary(self, item: UploadItem) -> str:
+        return self._temporaries.path(item.temporary)
 
-    def _sync(self, paths: Iterable[str], parcels: Sequence[UploadItem], since: SyncPoint | None) -> None:
+    def _sync(self, paths: Iterable[str], items: Sequence[UploadItem], since: SyncPoint | None) -> None:
         """Make files durable that were written since a point in time."""
-        if not parcels:
+        if not items:
             return
         try:
-            sync_together(self._folder or "/", paths, len(parcels), since)
+            sync_together(self._folder or "/", paths, len(items), since)
         except OSError as error:
-            for parcel in parcels:
-                parcel.error, parcel.uri = place_error(self._what, error), ""
+            for item in items:
+                item.error, item.uri = place_error(self._what, error), ""
 
-    def _publish_folders(self, parcels: Sequence[UploadItem]) -> None:
+    def _publish_folders(self, items: Sequence[UploadItem]) -> None:
         """Rename complete new folders to their final names."""
-        files = Counter(parcel.temporary.rpartition("/")[0] for parcel in parcels)
-        batches = {parcel.since for parcel in parcels if isinstance(parcel.since, NewFolders)}
+        files = Counter(item.temporary.rpartition("/")[0] for item in items)
+        batches = {item.since for item in items if isinstance(item.since, NewFolders)}
         named = {temporary for batch in batches for temporary in batch.publish(files)}
-        for parcel in parcels if named else ():
-            if parcel.temporary.rpartition("/")[0] in named:
-                parcel.temporary, parcel.uri = "", self._uri_of(parcel.name)
+        for item in items if named else ():
+            if item.temporary.rpartition("/")[0] in named:
+                item.temporary, item.uri = "", self._uri_of(item.name)
 
-    def _publish(self, parcel: UploadItem) -> None:
-        temporary, path = self._temporary(parcel), ""
+    def _publish(self, item: UploadItem) -> None:
+        temporary, path = self._temporary(item), ""
 
         def create(name: str) -> bool:
             nonlocal path
             path = self._path(name)
             return _link(temporary, path)
 
-        name = settle(parcel, self.root, create, lambda _: _is_same(path, parcel))
-        parcel.uri = self._uri_of(name)
-        self._drop(parcel)
+        name = settle(item, self.root, create, lambda _: _is_same(path, item))
+        item.uri = self._uri_of(name)
+        self._drop(item)
 
-    def _named(self, parcels: Sequence[UploadItem]) -> Iterator[str]:
+    def _named(self, items: Sequence[UploadItem]) -> Iterator[str]:
         """Yield the files and their parent folders, because another process may have created any of them."""
         folders: set[str] = set()
-        for parcel in parcels:
-            file = path_or_uri(parcel.uri) or ""
+        for item in items:
+            file = path_or_uri(item.uri) or ""
             yield file
             folder = file.rpartition("/")[0]
             while len(folder) > len(self._folder) and folder not in folders:
@@ -290,11 +288,11 @@ def _link(temporary: str, path: str) -> bool:
         return take_name(temporary, path)
 
 
-def _is_same(path: str, parcel: UploadItem) -> bool:
+def _is_same(path: str, item: UploadItem) -> bool:
     found = os.lstat(path)
-    if not stat.S_ISREG(found.st_mode) or found.st_size != parcel.size:
+    if not stat.S_ISREG(found.st_mode) or found.st_size != item.size:
         return False
     try:
-        return hash_of(FileSource(path)) == parcel.digest
+        return hash_of(FileSource(path)) == item.digest
     except SourceError:  # an unreadable file does not count as sent
         return False

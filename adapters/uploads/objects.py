@@ -70,17 +70,17 @@ class ObjectDestination(RemoteDestination):
                 self._opened = without_retries(fsspec.filesystem(self._protocol, **self._options))
             return self._opened
 
-    def send(self, parcels: Sequence[UploadItem]) -> None:
+    def send(self, items: Sequence[UploadItem]) -> None:
         """Write objects."""
         try:
             with self._translated():
                 # fsspec caches one filesystem for each thread; opened here, all destinations share it.
                 _ = self._fs
         except BackendError as error:
-            for parcel in parcels:
-                parcel.error = error
+            for item in items:
+                item.error = error
             return
-        super().send(parcels)
+        super().send(items)
 
     def _at(self, uri: str) -> str:
         # In an Azure store, the account has no path.

@@ -47,21 +47,21 @@ class RemoteDestination(Destination):
         # Each streamed file keeps several parts in memory.
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
-    def read(self, parcels: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
+    def read(self, items: Sequence[UploadItem], wanted: Wanted | None = None) -> int:  # noqa: ARG002 - nothing is staged
         """Hash files."""
         portion = ByteBudget(BATCH_BYTES)
 
-        def read(parcel: UploadItem) -> None:
-            _read(parcel)
-            portion.add(parcel.size)
+        def read(item: UploadItem) -> None:
+            _read(item)
+            portion.add(item.size)
 
-        return len(self._workers.map(read, parcels, portion.is_full))
+        return len(self._workers.map(read, items, portion.is_full))
 
-    def send(self, parcels: Sequence[UploadItem]) -> None:
+    def send(self, items: Sequence[UploadItem]) -> None:
         """Write objects."""
-        self._workers.map(self._send, parcels)
+        self._workers.map(self._send, items)
 
-    def discard(self, parcels: Sequence[UploadItem]) -> None:
+    def discard(self, items: Sequence[UploadItem]) -> None:
         """Do nothing: there are no temporary copies."""
 
     def holds(self, uri: str, size: int) -> bool:
@@ -95,46 +95,46 @@ class RemoteDestination(Destination):
     def _delete(self, uri: str) -> None:
         """Delete an object, which may be missing."""
 
-    def _send(self, parcel: UploadItem) -> None:
-        parcel.error, parcel.uri = None, ""
+    def _send(self, item: UploadItem) -> None:
+        item.error, item.uri = None, ""
         try:
-            decoded_parts(parcel.name)
+            decoded_parts(item.name)
             with self._breaker.asking():
                 name = settle(
-                    parcel,
+                    item,
                     self.root,
-                    lambda name: self._put(parcel, name),
-                    lambda name: self._is_same(parcel, name),
+                    lambda name: self._put(item, name),
+                    lambda name: self._is_same(item, name),
                 )
-            parcel.uri = f"{self.root}/{name}"
+            item.uri = f"{self.root}/{name}"
         except FramelodeError as error:
-            parcel.error = error
+            item.error = error
 
-    def _put(self, parcel: UploadItem, name: str) -> bool:
+    def _put(self, item: UploadItem, name: str) -> bool:
         if len(name) > _NAME_BYTES:
             raise BackendError(
                 f"destination {self.root}: the name is longer than {_NAME_BYTES} bytes: {name}",
                 permanent=True,
             )
         uri = f"{self.root}/{name}"
-        with FileSource(parcel.path).open() as content:
-            chunks = _checked(content, parcel)
-            if parcel.size <= WHOLE_BYTES:
+        with FileSource(item.path).open() as content:
+            chunks = _checked(content, item)
+            if item.size <= WHOLE_BYTES:
                 return self._create(uri, b"".join(chunks))
             with self._large:
-                return self._create_large(uri, parcel.size, chunks)
+                return self._create_large(uri, item.size, chunks)
 
-    def _is_same(self, parcel: UploadItem, name: str) -> bool:
+    def _is_same(self, item: UploadItem, name: str) -> bool:
         uri = f"{self.root}/{name}"
-        if self._size(uri) != parcel.size:
+        if self._size(uri) != item.size:
             return False
         hasher, size = blake3(), 0
-        for chunk in self._chunks(uri, parcel.size):
+        for chunk in self._chunks(uri, item.size):
             hasher.update(chunk)
             size += len(chunk)
-            if size > parcel.size:  # a server may send without end
+            if size > item.size:  # a server may send without end
                 return False
-        return hasher.hexdigest() == parcel.digest
+        return hasher.hexdigest() == item.digest
 
     def _delete_noted(self, uri: str) -> BackendError | None:
         try:
@@ -149,31 +149,31 @@ class RemoteDestination(Destination):
         return uri
 
 
-def _read(parcel: UploadItem) -> None:
-    parcel.error = None
+def _read(item: UploadItem) -> None:
+    item.error = None
     hasher, size = blake3(), 0
     try:
-        with FileSource(parcel.path).open() as content:
+        with FileSource(item.path).open() as content:
             while data := content.read():
                 hasher.update(data)
                 size += len(data)
             content.check()
     except FramelodeError as error:
-        parcel.error = error
-    parcel.digest, parcel.size = hasher.hexdigest(), size
+        item.error = error
+    item.digest, item.size = hasher.hexdigest(), size
 
 
-def _checked(content: Content, parcel: UploadItem) -> Iterator[bytes]:
+def _checked(content: Content, item: UploadItem) -> Iterator[bytes]:
     """Yield a file's chunks, the last one only if the file is unchanged. Otherwise raise `SourceError`."""
     hasher, size, held = blake3(), 0, b""
     while data := content.read():
         hasher.update(data)
         size += len(data)
-        if size > parcel.size:
-            raise changed(parcel)
+        if size > item.size:
+            raise changed(item)
         if held:
             yield held
         held = data
-    if hasher.hexdigest() != parcel.digest:
-        raise changed(parcel)
+    if hasher.hexdigest() != item.digest:
+        raise changed(item)
     yield held

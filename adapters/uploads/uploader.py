@@ -37,14 +37,14 @@ class _Batch(msgspec.Struct):
         Digests of the contents that this batch sends. Other files with the same content wait for it.
     """
 
-    parcels: list[UploadItem] = []
+    items: list[UploadItem] = []
     waiting: list[UploadItem] = []
     coming: set[str] = set()
 
     @property
     def is_full(self) -> bool:
         """Whether it has as many files as should be sent together."""
-        return len(self.parcels) >= BATCH_FILES or sum(parcel.size for parcel in self.parcels) >= BATCH_BYTES
+        return len(self.items) >= BATCH_FILES or sum(item.size for item in self.items) >= BATCH_BYTES
 
 
 class Uploader:
@@ -122,10 +122,10 @@ class Uploader:
         """
         self._look_what_goes()
         outcomes: dict[str, Outcome] = {}
-        parcels: dict[str, UploadItem] = {}
+        items: dict[str, UploadItem] = {}
         for path in paths:
             try:
-                parcels[path] = UploadItem(
+                items[path] = UploadItem(
                     path,
                     self._name_of(path),
                     fresh=self._force and not self._exact,
@@ -134,11 +134,11 @@ class Uploader:
                 )
             except FramelodeError as error:
                 outcomes[path] = error
-        left = list(parcels.values())
+        left = list(items.values())
 
         def prepare(coming: Collection[str]) -> _Batch:
             batch = self._prepare(left, coming)
-            del left[: len(batch.parcels)]
+            del left[: len(batch.items)]
             return batch
 
         with span(
@@ -147,13 +147,13 @@ class Uploader:
             try:
                 with ThreadPoolExecutor(1, "framelode-uploads") as pool:
                     preparing = pool.submit(prepare, ())
-                    while (batch := preparing.result()).parcels:
+                    while (batch := preparing.result()).items:
                         preparing = pool.submit(prepare, batch.coming)
                         self._finish(batch)
-                        outcomes |= {parcel.path: _outcome(parcel) for parcel in batch.parcels}
+                        outcomes |= {item.path: _outcome(item) for item in batch.items}
             finally:
-                self._destination.discard(list(parcels.values()))
-            sent = [parcel.size for parcel in parcels.values() if parcel.error is None]
+                self._destination.discard(list(items.values()))
+            sent = [item.size for item in items.values() if item.error is None]
             told.set({"framelode.upload.files": len(sent), "framelode.upload.bytes": sum(sent)})
         return outcomes
 
@@ -169,19 +169,19 @@ class Uploader:
             self._sent = {d: file for d, file in self._sent.items() if canonical_uri(file.uri) not in touched}
         self._condemned = frozenset(uri.removeprefix(root) for uri in condemned if uri.startswith(root))
 
-    def _prepare(self, parcels: Sequence[UploadItem], coming: Collection[str]) -> _Batch:
+    def _prepare(self, items: Sequence[UploadItem], coming: Collection[str]) -> _Batch:
         """Read as many files as are sent together, and begin to send them."""
         batch = _Batch()
-        if not parcels:
+        if not items:
             return batch
         since = self._destination.begin()
-        size = len(parcels) if self._destination.batches_itself else WINDOW_FILES
-        while len(batch.parcels) < len(parcels) and not batch.is_full:
-            window = parcels[len(batch.parcels) :][:size]
-            for parcel in window:
-                parcel.since = since
+        size = len(items) if self._destination.batches_itself else WINDOW_FILES
+        while len(batch.items) < len(items) and not batch.is_full:
+            window = items[len(batch.items) :][:size]
+            for item in window:
+                item.since = since
             window = self._read(window, self._wanted(window, batch, coming))
-            batch.parcels += window
+            batch.items += window
             self._stage(window, batch, coming)
         return batch
 
@@ -190,14 +190,14 @@ class Uploader:
     ) -> Callable[[UploadItem], bool] | None:
         """Return a function that tells whether a file has to be sent; None if this needs a lookup."""
         if self._is_each_sent:
-            return lambda parcel: True  # noqa: ARG005
+            return lambda item: True  # noqa: ARG005
         if not self._is_alone():
             return None
-        numbers = {parcel.path: number for number, parcel in enumerate(window)}
+        numbers = {item.path: number for number, item in enumerate(window)}
         first: dict[str, int] = {}
 
-        def wanted(parcel: UploadItem) -> bool:
-            digest, number = parcel.digest, numbers[parcel.path]
+        def wanted(item: UploadItem) -> bool:
+            digest, number = item.digest, numbers[item.path]
             if digest in self._sent or digest in coming or digest in batch.coming:
                 return False
             before = first.setdefault(digest, number)
@@ -218,24 +218,24 @@ class Uploader:
         return self._alone
 
     def _read(
-        self, parcels: Sequence[UploadItem], wanted: Callable[[UploadItem], bool] | None
+        self, items: Sequence[UploadItem], wanted: Callable[[UploadItem], bool] | None
     ) -> Sequence[UploadItem]:
         """Read files that are staged together. Read again those that the destination failed for."""
-        parcels = parcels[: self._destination.read(parcels, wanted)]
-        self._insist(self._destination.read, parcels)
-        return parcels
+        items = items[: self._destination.read(items, wanted)]
+        self._insist(self._destination.read, items)
+        return items
 
     def _stage(self, window: Sequence[UploadItem], batch: _Batch, coming: Collection[str]) -> None:
         """Link contents that are at the destination, and begin to send those that neither are there nor on their way."""
-        waiting = [parcel for parcel in window if parcel.error is None and not parcel.uri]
+        waiting = [item for item in window if item.error is None and not item.uri]
         if waiting and not self._force:
             waiting = self._link(waiting)
         batch.waiting += waiting
         first = self._leaders(waiting)
         if not self._is_each_sent:
             first = {
-                digest: parcel
-                for digest, parcel in first.items()
+                digest: item
+                for digest, item in first.items()
                 if digest not in batch.coming and digest not in coming
             }
             batch.coming |= first.keys()
@@ -245,25 +245,25 @@ class Uploader:
         """Send the remaining files. Contents that were on their way are at the destination now."""
         waiting = batch.waiting
         if not self._force:
-            waiting = [parcel for parcel in waiting if not self._settle(parcel)]
+            waiting = [item for item in waiting if not self._settle(item)]
         while waiting:
             waiting = self._send(waiting)
-        self._destination.discard(batch.parcels)
+        self._destination.discard(batch.items)
 
-    def _leaders(self, parcels: Sequence[UploadItem]) -> dict[str, UploadItem]:
+    def _leaders(self, items: Sequence[UploadItem]) -> dict[str, UploadItem]:
         """Return one file for each content, or all files if each is sent on its own."""
         leaders: dict[str, UploadItem] = {}
-        for parcel in parcels:
-            leaders.setdefault(parcel.path if self._is_each_sent else parcel.digest, parcel)
+        for item in items:
+            leaders.setdefault(item.path if self._is_each_sent else item.digest, item)
         return leaders
 
-    def _link(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
+    def _link(self, items: Sequence[UploadItem]) -> list[UploadItem]:
         """Link contents that are at the destination. Return the files that have to be sent."""
         if not self._is_alone():
             # The projection may lag behind the uploads that this object recorded.
-            unknown = {parcel.digest for parcel in parcels if parcel.digest not in self._sent}
+            unknown = {item.digest for item in items if item.digest not in self._sent}
             self._sent |= self._still_there(self._ledger.find(self._destination.root, unknown))
-        return [parcel for parcel in parcels if not self._settle(parcel)]
+        return [item for item in items if not self._settle(item)]
 
     @property
     def _is_each_sent(self) -> bool:
@@ -285,21 +285,21 @@ class Uploader:
             answers = pool.map(is_there, known.values())
             return {digest: known[digest] for digest, answer in zip(known, answers, strict=True) if answer}
 
-    def _send(self, parcels: Sequence[UploadItem]) -> list[UploadItem]:
+    def _send(self, items: Sequence[UploadItem]) -> list[UploadItem]:
         """Send one file for each content. Return other files that have to be sent because it failed."""
-        leaders = self._leaders(parcels)
+        leaders = self._leaders(items)
         self._destination.send(list(leaders.values()))
         self._insist(self._destination.send, list(leaders.values()))
         new = {
-            parcel.digest: UploadedFile(parcel.uri, parcel.digest, parcel.size)
-            for parcel in leaders.values()
-            if parcel.error is None
+            item.digest: UploadedFile(item.uri, item.digest, item.size)
+            for item in leaders.values()
+            if item.error is None
         }
         self._record(list(new.values()))
         self._sent |= new
         if self._is_each_sent:
             return []
-        return [parcel for parcel in parcels if not self._is_settled(parcel, leaders)]
+        return [item for item in items if not self._is_settled(item, leaders)]
 
     def _record(self, files: Sequence[UploadedFile]) -> None:
         with self._recording:
@@ -308,37 +308,37 @@ class Uploader:
             if before == self._seen and self._ledger.version() == before + events:
                 self._seen = before + events
 
-    def _is_settled(self, parcel: UploadItem, leaders: Mapping[str, UploadItem]) -> bool:
-        leader = leaders[parcel.digest]
-        if leader is parcel or self._settle(parcel):
+    def _is_settled(self, item: UploadItem, leaders: Mapping[str, UploadItem]) -> bool:
+        leader = leaders[item.digest]
+        if leader is item or self._settle(item):
             return True
         if isinstance(leader.error, SourceError):
             return False  # another file with the same content may succeed
-        parcel.error = leader.error
+        item.error = leader.error
         return True
 
-    def _settle(self, parcel: UploadItem) -> bool:
+    def _settle(self, item: UploadItem) -> bool:
         """Link a file to the uploaded content, if that is allowed."""
-        file = self._sent.get(parcel.digest)
-        if file is None or (self._exact and file.uri != f"{self._destination.root}/{parcel.name}"):
+        file = self._sent.get(item.digest)
+        if file is None or (self._exact and file.uri != f"{self._destination.root}/{item.name}"):
             return False
-        parcel.uri = file.uri
+        item.uri = file.uri
         return True
 
-    def _insist(self, work: Callable[[Sequence[UploadItem]], object], parcels: Sequence[UploadItem]) -> None:
+    def _insist(self, work: Callable[[Sequence[UploadItem]], object], items: Sequence[UploadItem]) -> None:
         """Run `work`, with retries for the files that the destination failed for temporarily."""
         for wait in self._waits:
-            again = [parcel for parcel in parcels if parcel.may_try_again]
+            again = [item for item in items if item.may_try_again]
             if not again:
                 break
             self._sleep(wait)
             work(again)
 
 
-def _outcome(parcel: UploadItem) -> Outcome:
-    if parcel.error is not None:
-        return parcel.error
-    return UploadedFile(parcel.uri, parcel.digest, parcel.size)
+def _outcome(item: UploadItem) -> Outcome:
+    if item.error is not None:
+        return item.error
+    return UploadedFile(item.uri, item.digest, item.size)
 
 
 class MappedUploader:

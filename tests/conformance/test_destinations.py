@@ -50,7 +50,7 @@ def place(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a local file and return its parcel."""
+    """Write a local file and return its item."""
     folder = tmp_path / "files"
     folder.mkdir()
     numbers = iter(range(10**6))
@@ -63,28 +63,28 @@ def file(tmp_path):
     return make
 
 
-def upload(destination, *parcels):
-    destination.read(parcels)
-    destination.stage([parcel for parcel in parcels if parcel.error is None], parcels)
-    destination.send(parcels)
-    return [parcel.uri for parcel in parcels]
+def upload(destination, *items):
+    destination.read(items)
+    destination.stage([item for item in items if item.error is None], items)
+    destination.send(items)
+    return [item.uri for item in items]
 
 
 def test_files_are_sent_under_their_names(place, file):
     contents = {f"data/v.{number}/{number}.bin": f"{number}".encode() * 300 for number in range(60)}
     contents |= {"data/empty": b"", "data/big.bin": BIG}
-    parcels = [file(data, name) for name, data in contents.items()]
-    place.destination.read(parcels)
-    assert [parcel.error for parcel in parcels] == [None] * len(parcels)
-    assert [(parcel.digest, parcel.size) for parcel in parcels] == [
+    items = [file(data, name) for name, data in contents.items()]
+    place.destination.read(items)
+    assert [item.error for item in items] == [None] * len(items)
+    assert [(item.digest, item.size) for item in items] == [
         (blake3(data).hexdigest(), len(data)) for data in contents.values()
     ]
-    place.destination.send(parcels)
-    assert [parcel.error for parcel in parcels] == [None] * len(parcels)
-    assert [parcel.uri for parcel in parcels] == [f"{place.destination.root}/{name}" for name in contents]
+    place.destination.send(items)
+    assert [item.error for item in items] == [None] * len(items)
+    assert [item.uri for item in items] == [f"{place.destination.root}/{name}" for name in contents]
     assert place.everything() == contents
-    assert all(place.destination.holds(parcel.uri, parcel.size) for parcel in parcels)
-    assert not place.destination.holds(parcels[0].uri, parcels[0].size + 1)
+    assert all(place.destination.holds(item.uri, item.size) for item in items)
+    assert not place.destination.holds(items[0].uri, items[0].size + 1)
     assert not place.destination.holds(f"{place.destination.root}/data/none", 1)
 
 
@@ -118,9 +118,9 @@ def test_a_fresh_one_gets_a_name_of_its_own(place, file):
 def test_odd_names(place, file, name):
     encoded = f"folder {name}", name
     wanted = "/".join(quote(part) for part in encoded)
-    parcel = file(b"odd", wanted)
-    (uri,) = upload(place.destination, parcel)
-    assert parcel.error is None
+    item = file(b"odd", wanted)
+    (uri,) = upload(place.destination, item)
+    assert item.error is None
     assert uri == f"{place.destination.root}/{wanted}"
     assert place.read(uri) == b"odd"
     assert place.everything() == {wanted: b"odd"}
@@ -151,20 +151,20 @@ def test_odd_names(place, file, name):
     ],
 )
 def test_a_name_that_is_not_safe_is_refused(place, file, name):
-    parcel, good = file(b"x", name), file(b"y", "good")
-    upload(place.destination, parcel, good)
-    assert isinstance(parcel.error, BackendError)
-    assert not parcel.may_try_again
-    assert repr(name) in str(parcel.error)
+    item, good = file(b"x", name), file(b"y", "good")
+    upload(place.destination, item, good)
+    assert isinstance(item.error, BackendError)
+    assert not item.may_try_again
+    assert repr(name) in str(item.error)
     assert place.everything() == {"good": b"y"}
 
 
 def test_a_name_that_is_too_long(place, file):
-    parcel, good = file(b"x", "n" * 5000), file(b"y", "good")
-    upload(place.destination, parcel, good)
-    assert isinstance(parcel.error, BackendError)
-    assert not parcel.may_try_again
-    assert "longer than" in str(parcel.error)
+    item, good = file(b"x", "n" * 5000), file(b"y", "good")
+    upload(place.destination, item, good)
+    assert isinstance(item.error, BackendError)
+    assert not item.may_try_again
+    assert "longer than" in str(item.error)
     assert place.everything() == {"good": b"y"}
 
 
@@ -187,16 +187,16 @@ class TestSources:
     @pytest.mark.parametrize("change", ["append", "rewrite", "delete", "truncate"])
     def test_one_that_changes_between_reading_and_sending(self, place, file, monkeypatch, size, change):
         monkeypatch.setattr(remote, "WHOLE_BYTES", 1_000_000)
-        parcel, good = file(b"a" * size), file(b"good", "good")
-        place.destination.read([parcel, good])
-        getattr(self, change)(parcel.path, size)
-        place.destination.send([parcel, good])
-        if parcel.error is None:  # a copy was made when it was read
-            assert place.read(parcel.uri) == b"a" * size
+        item, good = file(b"a" * size), file(b"good", "good")
+        place.destination.read([item, good])
+        getattr(self, change)(item.path, size)
+        place.destination.send([item, good])
+        if item.error is None:  # a copy was made when it was read
+            assert place.read(item.uri) == b"a" * size
         else:
-            assert isinstance(parcel.error, SourceError)
-            assert parcel.path in str(parcel.error)
-            assert not parcel.may_try_again
+            assert isinstance(item.error, SourceError)
+            assert item.path in str(item.error)
+            assert not item.may_try_again
             assert place.everything() == {"good": b"good"}
         assert place.leftovers() == []
 
@@ -204,30 +204,30 @@ class TestSources:
     @pytest.mark.parametrize("when", ["read", "send"])
     def test_one_that_changes_meanwhile(self, place, file, monkeypatch, size, change, when):
         monkeypatch.setattr(remote, "WHOLE_BYTES", 1_000_000)
-        parcel = file(b"a" * size)
-        os.utime(parcel.path, ns=(1, 1))
+        item = file(b"a" * size)
+        os.utime(item.path, ns=(1, 1))
         read, changed = os.read, []
 
         def read_and_change(descriptor, length):
             data = read(descriptor, length)
             if data.startswith(b"a") and not changed and len(data) < 2_000_000:
                 changed.append(True)
-                getattr(self, change)(parcel.path, size)
+                getattr(self, change)(item.path, size)
             return data
 
         if when == "read":
             monkeypatch.setattr(blob_sources.os, "read", read_and_change)
-            place.destination.read([parcel])
-            assert isinstance(parcel.error, SourceError)
+            place.destination.read([item])
+            assert isinstance(item.error, SourceError)
             return
-        place.destination.read([parcel])
+        place.destination.read([item])
         monkeypatch.setattr(blob_sources.os, "read", read_and_change)
-        place.destination.send([parcel])
+        place.destination.send([item])
         monkeypatch.undo()
-        if parcel.error is None:
-            assert place.read(parcel.uri) == b"a" * size
+        if item.error is None:
+            assert place.read(item.uri) == b"a" * size
         else:
-            assert isinstance(parcel.error, SourceError)
+            assert isinstance(item.error, SourceError)
             assert place.everything() == {}
         assert place.leftovers() == []
 
@@ -248,36 +248,34 @@ class TestSources:
 def test_a_source_that_is_not_there(place, file, tmp_path):
     bad = [UploadItem(str(tmp_path / "none"), "none"), UploadItem(str(tmp_path), "folder")]
     place.destination.read(bad)
-    assert all(isinstance(parcel.error, SourceError) for parcel in bad)
+    assert all(isinstance(item.error, SourceError) for item in bad)
     assert place.leftovers() == []
 
 
 def test_what_is_discarded_leaves_nothing(place, file):
-    parcels = [file(BIG, f"{number}") for number in range(3)]
-    place.destination.read(parcels)
-    place.destination.discard(parcels)
+    items = [file(BIG, f"{number}") for number in range(3)]
+    place.destination.read(items)
+    place.destination.discard(items)
     assert place.leftovers() == []
     assert place.everything() == {}
-    assert upload(place.destination, *parcels) == [
-        f"{place.destination.root}/{number}" for number in range(3)
-    ]
+    assert upload(place.destination, *items) == [f"{place.destination.root}/{number}" for number in range(3)]
 
 
 @pytest.mark.parametrize("data", [b"content", BIG], ids=len)
 def test_threads_that_send_the_same_name_at_once(place, file, data):
-    parcels = [file(data) for _ in range(3)] + [file(data[:-1] + bytes([number])) for number in range(3)]
-    barrier = threading.Barrier(len(parcels), timeout=PATIENCE)
+    items = [file(data) for _ in range(3)] + [file(data[:-1] + bytes([number])) for number in range(3)]
+    barrier = threading.Barrier(len(items), timeout=PATIENCE)
 
-    def work(parcel):
+    def work(item):
         barrier.wait()
-        upload(place.again(), parcel)
+        upload(place.again(), item)
 
-    threads = [threading.Thread(target=work, args=(parcel,)) for parcel in parcels]
+    threads = [threading.Thread(target=work, args=(item,)) for item in items]
     for thread in threads:
         thread.start()
     join(*threads)
-    assert [parcel.error for parcel in parcels] == [None] * 6
+    assert [item.error for item in items] == [None] * 6
     assert len(place.everything()) == 4
-    for parcel in parcels:
-        assert place.read(parcel.uri) == Path(parcel.path).read_bytes()
+    for item in items:
+        assert place.read(item.uri) == Path(item.path).read_bytes()
     assert place.leftovers() == []

@@ -14,12 +14,10 @@ from framelode.adapters.uploads.open import open_destination
 if __name__ == "__main__":
     objects.PART_BYTES = remote.WHOLE_BYTES = 5 << 20
     destination = open_destination(sys.argv[1])
-    parcels = [
-        UploadItem(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())
-    ]
-    for at in range(0, len(parcels), 100):
-        together = parcels[at : at + 100]
+    items = [UploadItem(str(path), f"up/{quote(path.name)}") for path in sorted(Path(sys.argv[2]).iterdir())]
+    for at in range(0, len(items), 100):
+        together = items[at : at + 100]
         destination.read(together)
         destination.stage(together, together)
         destination.send(together)
-    print(json.dumps({parcel.path: parcel.uri for parcel in parcels if parcel.error is None}))
+    print(json.dumps({item.path: item.uri for item in items if item.error is None}))

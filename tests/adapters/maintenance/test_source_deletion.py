@@ -186,7 +186,7 @@ class TestBesideUploads:
         sent = []
         real = ObjectDestination.send
         monkeypatch.setattr(
-            ObjectDestination, "send", lambda store, parcels: (sent.extend(parcels), real(store, parcels))
+            ObjectDestination, "send", lambda store, items: (sent.extend(items), real(store, items))
         )
         before_append(monkeypatch, lambda: world.delete("b", engine=world.other))
         world.upload("c", "1.jpg")

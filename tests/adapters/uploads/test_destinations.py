@@ -36,7 +36,7 @@ from framelode.engine.storage.urls import fsspec_url
 
 
 @pytest.fixture
-def parcels(tmp_path):
+def items(tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     for number in range(40):
@@ -68,25 +68,23 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(remote, "WHOLE_BYTES", 1 << 20)
 
 
-def errors(parcels):
-    return [str(parcel.error) for parcel in parcels if parcel.error is not None]
+def errors(items):
+    return [str(item.error) for item in items if item.error is not None]
 
 
-def assert_finished(place, parcels):
+def assert_finished(place, items):
     """Check that a second call sends everything, once."""
-    place.destination.read(parcels)
-    place.destination.send(parcels)
-    assert errors(parcels) == []
-    assert [parcel.uri for parcel in parcels] == [
-        f"{place.destination.root}/{parcel.name}" for parcel in parcels
-    ]
-    assert place.everything() == {parcel.name: Path(parcel.path).read_bytes() for parcel in parcels}
+    place.destination.read(items)
+    place.destination.send(items)
+    assert errors(items) == []
+    assert [item.uri for item in items] == [f"{place.destination.root}/{item.name}" for item in items]
+    assert place.everything() == {item.name: Path(item.path).read_bytes() for item in items}
     assert place.leftovers() == []
 
 
-def stage(place, parcels):
-    place.destination.read(parcels)
-    place.destination.stage(parcels, parcels)
+def stage(place, items):
+    place.destination.read(items)
+    place.destination.stage(items, items)
 
 
 class TestLocal:
@@ -103,21 +101,21 @@ class TestLocal:
             (errno.EDQUOT, "quota"),
         ],
     )
-    def test_a_folder_that_cannot_be_written(self, place, parcels, monkeypatch, number, words):
+    def test_a_folder_that_cannot_be_written(self, place, items, monkeypatch, number, words):
         def refuse(path, mode):
             raise OSError(number, os.strerror(number), path)
 
-        place.destination.read(parcels)
+        place.destination.read(items)
         monkeypatch.setattr(local_files, "_create", refuse)
-        place.destination.send(parcels)
-        assert len(errors(parcels)) == len(parcels)
-        assert all(words in error and place.destination.root in error for error in errors(parcels))
-        assert not any(parcel.may_try_again for parcel in parcels)
+        place.destination.send(items)
+        assert len(errors(items)) == len(items)
+        assert all(words in error and place.destination.root in error for error in errors(items))
+        assert not any(item.may_try_again for item in items)
         assert place.everything() == {}
         monkeypatch.undo()
-        assert_finished(place, parcels)
+        assert_finished(place, items)
 
-    def test_a_disk_that_fills_up_in_the_middle(self, place, parcels, monkeypatch):
+    def test_a_disk_that_fills_up_in_the_middle(self, place, items, monkeypatch):
         write, left = os.write, [25]
 
         def fill(descriptor, data):
@@ -129,16 +127,16 @@ class TestLocal:
             return write(descriptor, data)
 
         monkeypatch.setattr(local_files.os, "write", fill)
-        place.destination.read(parcels)
-        place.destination.send(parcels)
-        assert len(errors(parcels)) == 15
+        place.destination.read(items)
+        place.destination.send(items)
+        assert len(errors(items)) == 15
         assert len(place.everything()) == 25
         assert place.leftovers() == []
         monkeypatch.undo()
-        assert_finished(place, parcels)
+        assert_finished(place, items)
 
     @pytest.mark.parametrize("failing", ["first", "second"])
-    def test_a_sync_that_fails_fails_its_files(self, place, parcels, monkeypatch, failing):
+    def test_a_sync_that_fails_fails_its_files(self, place, items, monkeypatch, failing):
         sync, calls = local_files._sync_file_system, []
 
         def fail(folder, descriptor):
@@ -148,32 +146,32 @@ class TestLocal:
             return sync(folder, descriptor)
 
         monkeypatch.setattr(local_files, "_sync_file_system", fail)
-        place.destination.read(parcels)
-        place.destination.send(parcels)
-        assert len(errors(parcels)) == len(parcels)
-        assert all(parcel.may_try_again and not parcel.uri for parcel in parcels)
-        assert len(place.everything()) == (0 if failing == "first" else len(parcels))
-        assert_finished(place, parcels)
+        place.destination.read(items)
+        place.destination.send(items)
+        assert len(errors(items)) == len(items)
+        assert all(item.may_try_again and not item.uri for item in items)
+        assert len(place.everything()) == (0 if failing == "first" else len(items))
+        assert_finished(place, items)
 
     def test_contents_are_durable_before_their_names_and_those_before_the_end(
-        self, place, parcels, monkeypatch
+        self, place, items, monkeypatch
     ):
         order, link = [], os.link
         monkeypatch.setattr(local_files, "_sync_file_system", lambda *arguments: order.append("sync") or True)
         monkeypatch.setattr(local.os, "link", lambda *names: (order.append("link"), link(*names)))
-        place.destination.read(parcels)
-        place.destination.send(parcels)
+        place.destination.read(items)
+        place.destination.send(items)
         folders = 1  # a link that misses its folder is made again
         assert order[0] == order[-1] == "sync"
         assert set(order[1:-1]) == {"link"}
-        assert len(order) - 2 in range(len(parcels), len(parcels) + 4 + folders)
+        assert len(order) - 2 in range(len(items), len(items) + 4 + folders)
 
-    def test_few_files_are_synced_with_the_folders_that_lead_to_them(self, tmp_path, parcels, monkeypatch):
+    def test_few_files_are_synced_with_the_folders_that_lead_to_them(self, tmp_path, items, monkeypatch):
         synced, sync = [], local_files.sync
         monkeypatch.setattr(local_files, "sync", lambda path: (synced.append(path), sync(path)))
         destination = open_destination(tmp_path / "new" / "deep" / "uploads")
-        destination.read(parcels[:1])
-        destination.send(parcels[:1])
+        destination.read(items[:1])
+        destination.send(items[:1])
         named = [path for path in synced if local.TEMPORARY not in path]
         root = f"{tmp_path}/new/deep/uploads"
         assert named == [
@@ -193,75 +191,75 @@ class TestLocal:
         monkeypatch.setattr(local.os, "link", lambda old, new: (made.append(new), link(old, new)))
         return made
 
-    def test_the_files_of_a_new_folder_are_named_together(self, place, parcels, links):
-        for number, parcel in enumerate(parcels):
-            parcel.name = f"{'deep/' * (number % 4)}{quote(Path(parcel.path).name)}"
-        Path(parcels[6].path).write_bytes(b"large" * 500_000)
-        stage(place, parcels)
-        place.destination.send(parcels)
-        assert errors(parcels) == []
-        assert place.everything() == {parcel.name: Path(parcel.path).read_bytes() for parcel in parcels}
-        in_root_or_large = {f"{place.folder}/{parcel.name}" for parcel in [*parcels[::4], parcels[6]]}
+    def test_the_files_of_a_new_folder_are_named_together(self, place, items, links):
+        for number, item in enumerate(items):
+            item.name = f"{'deep/' * (number % 4)}{quote(Path(item.path).name)}"
+        Path(items[6].path).write_bytes(b"large" * 500_000)
+        stage(place, items)
+        place.destination.send(items)
+        assert errors(items) == []
+        assert place.everything() == {item.name: Path(item.path).read_bytes() for item in items}
+        in_root_or_large = {f"{place.folder}/{item.name}" for item in [*items[::4], items[6]]}
         assert set(links) == in_root_or_large
         assert list((place.folder / local.TEMPORARY).glob("*/*")) == []
 
     @pytest.mark.parametrize("others", [[], ["other"], ["00"]])
-    def test_a_new_folder_that_somebody_makes_meanwhile(self, place, parcels, links, others):
-        stage(place, parcels)
+    def test_a_new_folder_that_somebody_makes_meanwhile(self, place, items, links, others):
+        stage(place, items)
         (place.folder / "up").mkdir()
         for name in others:
             (place.folder / "up" / name).write_bytes(b"theirs")
-        place.destination.send(parcels)
-        assert errors(parcels) == []
+        place.destination.send(items)
+        assert errors(items) == []
         assert bool(links) == bool(others)
         found = place.everything()
         assert [found.pop(f"up/{name}") for name in others] == [b"theirs"] * len(others)
-        assert list(found.values()) == [Path(parcel.path).read_bytes() for parcel in parcels]
+        assert list(found.values()) == [Path(item.path).read_bytes() for item in items]
         assert place.leftovers() == []
 
-    def test_of_a_new_folder_only_what_is_sent_gets_a_name(self, place, parcels):
-        stage(place, parcels)
-        place.destination.send(parcels[:5])
+    def test_of_a_new_folder_only_what_is_sent_gets_a_name(self, place, items):
+        stage(place, items)
+        place.destination.send(items[:5])
         assert sorted(place.everything()) == [f"up/0{number}" for number in range(5)]
-        place.destination.send(parcels[5:])
-        assert len(place.everything()) == len(parcels)
+        place.destination.send(items[5:])
+        assert len(place.everything()) == len(items)
         assert place.leftovers() == []
 
-    def test_what_is_wanted_is_written_as_soon_as_it_is_read(self, place, parcels):
-        place.destination.read(parcels, lambda parcel: parcel is not parcels[3])
-        assert len(place.leftovers()) == len(parcels) - 1
-        place.destination.stage(parcels[2:4], parcels)
+    def test_what_is_wanted_is_written_as_soon_as_it_is_read(self, place, items):
+        place.destination.read(items, lambda item: item is not items[3])
+        assert len(place.leftovers()) == len(items) - 1
+        place.destination.stage(items[2:4], items)
         assert len(place.leftovers()) == 2
-        place.destination.send(parcels[2:4])
+        place.destination.send(items[2:4])
         assert sorted(place.everything()) == ["up/02", "up/03"]
         assert place.leftovers() == []
 
-    def test_a_new_folder_that_is_not_sent_leaves_nothing(self, place, parcels):
-        stage(place, parcels)
-        assert len(place.leftovers()) == len(parcels)
-        place.destination.discard(parcels)
+    def test_a_new_folder_that_is_not_sent_leaves_nothing(self, place, items):
+        stage(place, items)
+        assert len(place.leftovers()) == len(items)
+        place.destination.discard(items)
         assert list((place.folder / local.TEMPORARY).glob("*/*")) == []
         assert place.everything() == {}
 
-    def test_a_file_where_a_folder_should_be(self, place, parcels):
+    def test_a_file_where_a_folder_should_be(self, place, items):
         place.folder.mkdir()
         (place.folder / "up").write_bytes(b"a file")
-        place.destination.read(parcels)
-        place.destination.send(parcels)
-        assert all("a part of its path is a file" in error for error in errors(parcels))
-        assert not any(parcel.may_try_again for parcel in parcels)
+        place.destination.read(items)
+        place.destination.send(items)
+        assert all("a part of its path is a file" in error for error in errors(items))
+        assert not any(item.may_try_again for item in items)
         assert place.leftovers() == []
 
-    def test_a_destination_that_is_a_file(self, tmp_path, parcels):
+    def test_a_destination_that_is_a_file(self, tmp_path, items):
         (tmp_path / "taken").write_bytes(b"a file")
         destination = LocalDestination(str(tmp_path / "taken"))
-        destination.read(parcels)
-        destination.send(parcels)
-        assert len(errors(parcels)) == len(parcels)
-        assert not any(parcel.may_try_again for parcel in parcels)
+        destination.read(items)
+        destination.send(items)
+        assert len(errors(items)) == len(items)
+        assert not any(item.may_try_again for item in items)
 
     @pytest.mark.parametrize("can_rename", [True, False])
-    def test_a_file_system_without_links(self, place, parcels, monkeypatch, can_rename):
+    def test_a_file_system_without_links(self, place, items, monkeypatch, can_rename):
         def refuse(*names):
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -271,48 +269,48 @@ class TestLocal:
             monkeypatch.setattr(local.os, "rename", refuse)
         else:
             monkeypatch.setattr(local_files, "rename_to_new", lambda *_: False)
-        assert_finished(place, parcels)
-        Path(parcels[0].path).write_bytes(b"other")
-        place.destination.read(parcels[:1])
-        place.destination.send(parcels[:1])
-        assert place.read(parcels[0].uri) == b"other"
+        assert_finished(place, items)
+        Path(items[0].path).write_bytes(b"other")
+        place.destination.read(items[:1])
+        place.destination.send(items[:1])
+        assert place.read(items[0].uri) == b"other"
         assert place.everything()["up/00"] == b"content 0" * 20
 
-    def test_a_link_is_not_taken_for_its_content(self, place, parcels, tmp_path):
+    def test_a_link_is_not_taken_for_its_content(self, place, items, tmp_path):
         (place.folder / "up").mkdir(parents=True)
-        (place.folder / "up" / "00").symlink_to(parcels[0].path)
-        place.destination.read(parcels[:1])
-        place.destination.send(parcels[:1])
-        assert parcels[0].uri.endswith(f"/up/00.{parcels[0].digest[:16]}")
+        (place.folder / "up" / "00").symlink_to(items[0].path)
+        place.destination.read(items[:1])
+        place.destination.send(items[:1])
+        assert items[0].uri.endswith(f"/up/00.{items[0].digest[:16]}")
 
-    def test_temporary_files_of_killed_processes_are_dropped_by_age(self, place, parcels):
+    def test_temporary_files_of_killed_processes_are_dropped_by_age(self, place, items):
         folder = place.folder / local.TEMPORARY / "0"
         folder.mkdir(parents=True)
         old, young, foreign = (f"{'0' * 32}-1-1", f"{'0' * 32}-1-2", "notes.txt")
         for name, age in ((old, 2), (young, 0), (foreign, 2)):
             (folder / name).write_bytes(b"half")
             os.utime(folder / name, (time.time() - age * local.LEFTOVER_SECONDS,) * 2)
-        place.destination.read(parcels)
+        place.destination.read(items)
         assert sorted(path.name for path in place.leftovers()) == [young, foreign]
 
-    def test_the_folder_of_temporary_files_is_no_name(self, place, parcels):
-        parcels[0].name = f"{local.TEMPORARY}/0/x"
-        place.destination.read(parcels[:1])
-        place.destination.send(parcels[:1])
-        assert "temporary" in errors(parcels)[0]
+    def test_the_folder_of_temporary_files_is_no_name(self, place, items):
+        items[0].name = f"{local.TEMPORARY}/0/x"
+        place.destination.read(items[:1])
+        place.destination.send(items[:1])
+        assert "temporary" in errors(items)[0]
         assert place.leftovers() == []
 
-    def test_a_name_that_is_no_text(self, place, parcels):
-        parcels[0].name = "up/%FF%FE"
+    def test_a_name_that_is_no_text(self, place, items):
+        items[0].name = "up/%FF%FE"
         assert_finished_bytes = b"content 0" * 20
-        place.destination.read(parcels[:1])
-        place.destination.send(parcels[:1])
-        assert errors(parcels) == []
-        assert place.read(parcels[0].uri) == assert_finished_bytes
-        assert parcels[0].uri.endswith("/up/%FF%FE")
+        place.destination.read(items[:1])
+        place.destination.send(items[:1])
+        assert errors(items) == []
+        assert place.read(items[0].uri) == assert_finished_bytes
+        assert items[0].uri.endswith("/up/%FF%FE")
 
-    def test_what_cannot_be_deleted(self, place, parcels, monkeypatch):
-        assert_finished(place, parcels)
+    def test_what_cannot_be_deleted(self, place, items, monkeypatch):
+        assert_finished(place, items)
         unlink = os.unlink
 
         def refuse(path):
@@ -322,7 +320,7 @@ class TestLocal:
 
         monkeypatch.setattr(local.os, "unlink", refuse)
         with pytest.raises(BackendError, match=r"03 cannot be deleted: .*permission denied") as caught:
-            place.destination.delete([parcel.uri for parcel in parcels])
+            place.destination.delete([item.uri for item in items])
         assert caught.value.permanent
         monkeypatch.undo()
         assert list(place.everything()) == ["up/03"]
@@ -330,100 +328,100 @@ class TestLocal:
 
 class TestWeb:
     @pytest.mark.parametrize("status", [500, 502, 503, 408, 429])
-    def test_a_server_that_fails_for_a_while(self, web, parcels, status):
+    def test_a_server_that_fails_for_a_while(self, web, items, status):
         web.server.fail("PUT", status, times=5)
         web.server.fail("HEAD", status, times=5)
-        web.destination.read(parcels)
-        web.destination.send(parcels)
-        failed = [parcel for parcel in parcels if parcel.error is not None]
+        web.destination.read(items)
+        web.destination.send(items)
+        failed = [item for item in items if item.error is not None]
         assert len(failed) == 10
-        assert all(parcel.may_try_again and f"answered {status}" in str(parcel.error) for parcel in failed)
+        assert all(item.may_try_again and f"answered {status}" in str(item.error) for item in failed)
         web.destination.send(failed)
-        assert_finished(web, parcels)
+        assert_finished(web, items)
 
     @pytest.mark.parametrize(
         ("status", "words"),
         [(403, "permission denied"), (401, "permission denied"), (405, "405"), (507, "507"), (301, "301")],
     )
-    def test_a_server_that_refuses_for_good(self, web, parcels, status, words):
-        web.server.fail("PUT", status, times=len(parcels))
-        web.destination.read(parcels)
-        web.destination.send(parcels)
-        assert len(errors(parcels)) == len(parcels)
-        assert all(words in error and web.destination.root in error for error in errors(parcels))
-        assert not any(parcel.may_try_again for parcel in parcels)
-        assert_finished(web, parcels)
+    def test_a_server_that_refuses_for_good(self, web, items, status, words):
+        web.server.fail("PUT", status, times=len(items))
+        web.destination.read(items)
+        web.destination.send(items)
+        assert len(errors(items)) == len(items)
+        assert all(words in error and web.destination.root in error for error in errors(items))
+        assert not any(item.may_try_again for item in items)
+        assert_finished(web, items)
 
-    def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, parcels):
-        many = [UploadItem(parcels[0].path, f"up/{number}") for number in range(200)]
+    def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, items):
+        many = [UploadItem(items[0].path, f"up/{number}") for number in range(200)]
         web.server.refuse = lambda method, path: 503
         web.destination.read(many)
         web.destination.send(many)
         first = len(web.server.requests)
         assert 32 <= first < 100
         assert len(errors(many)) == 200
-        assert all(parcel.may_try_again and "answered 503" in str(parcel.error) for parcel in many)
+        assert all(item.may_try_again and "answered 503" in str(item.error) for item in many)
         web.destination.send(many)
         assert len(web.server.requests) - first < 100
         web.server.refuse = lambda method, path: None
-        while failed := [parcel for parcel in many if parcel.error is not None]:
+        while failed := [item for item in many if item.error is not None]:
             web.destination.send(failed)
         assert len(web.everything()) == 200
 
-    def test_an_object_without_an_end_is_another_one(self, web, parcels, monkeypatch):
-        assert_finished(web, parcels[:1])
+    def test_an_object_without_an_end_is_another_one(self, web, items, monkeypatch):
+        assert_finished(web, items[:1])
         monkeypatch.setattr(type(web.destination), "_chunks", lambda *_: itertools.repeat(b"endless"))
-        again = [UploadItem(parcels[0].path, parcels[0].name)]
+        again = [UploadItem(items[0].path, items[0].name)]
         web.destination.read(again)
         web.destination.send(again)
         assert errors(again) == []
-        assert again[0].uri != parcels[0].uri
+        assert again[0].uri != items[0].uri
 
-    def test_answers_that_are_lost(self, web, parcels):
+    def test_answers_that_are_lost(self, web, items):
         web.server.answers_lost = 7
-        web.destination.read(parcels)
-        web.destination.send(parcels)
-        failed = [parcel for parcel in parcels if parcel.error is not None]
+        web.destination.read(items)
+        web.destination.send(items)
+        failed = [item for item in items if item.error is not None]
         assert len(failed) == 7
-        assert all(parcel.may_try_again for parcel in failed)
-        assert_finished(web, parcels)
+        assert all(item.may_try_again for item in failed)
+        assert_finished(web, items)
 
-    def test_a_server_that_overlooks_conditions(self, web, parcels):
+    def test_a_server_that_overlooks_conditions(self, web, items):
         web.server.overlooks_conditions = True
-        assert_finished(web, parcels)
+        assert_finished(web, items)
         before = web.everything()
-        for parcel in parcels:
-            Path(parcel.path).write_bytes(b"other")
-        web.destination.read(parcels)
-        web.destination.send(parcels)
-        assert errors(parcels) == []
+        for item in items:
+            Path(item.path).write_bytes(b"other")
+        web.destination.read(items)
+        web.destination.send(items)
+        assert errors(items) == []
         assert {name: web.everything()[name] for name in before} == before
 
-    def test_credentials_of_netrc_are_used(self, web, parcels, tmp_path, monkeypatch):
+    def test_credentials_of_netrc_are_used(self, web, items, tmp_path, monkeypatch):
         web.server.require("me@home", "s3cret/#")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         (tmp_path / "netrc").write_text('machine 127.0.0.1 login me@home password "s3cret/#"\n')
         destination = open_destination(web.url)
-        destination.read(parcels)
-        destination.send(parcels)
-        assert errors(parcels) == []
-        assert all(parcel.uri.startswith(web.destination.root) for parcel in parcels)
-        assert destination.holds(parcels[0].uri, parcels[0].size)
+        destination.read(items)
+        destination.send(items)
+        assert errors(items) == []
+        assert all(item.uri.startswith(web.destination.root) for item in items)
+        assert destination.holds(items[0].uri, items[0].size)
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login me@home password wr0ng\n")
         wrong = open_destination(web.url)
-        wrong.send(parcels)
-        assert all("permission denied" in error and "wr0ng" not in error for error in errors(parcels))
+        wrong.send(items)
+        assert all("permission denied" in error and "wr0ng" not in error for error in errors(items))
         with pytest.raises(BackendError, match="permission denied"):
             wrong.delete([f"{destination.root}/up/00"])
 
-    def test_a_server_that_is_not_there(self, tmp_path, parcels):
+    def test_a_server_that_is_not_there(self, tmp_path, items):
         server = WebServer(tmp_path / "gone")
         server.close()
         destination = open_destination(server.url)
-        destination.read(parcels)
-        destination.send(parcels)
-        assert all(parcel.may_try_again for parcel in parcels)
-        assert all(server.url in error for error in errors(parcels))
+        destination.read(items)
+        destination.send(items)
+        assert all(item.may_try_again for item in items)
+        assert all(server.url in error for error in errors(items))
         with pytest.raises(BackendError, match="HEAD failed"):
             destination.holds(f"{destination.root}/x", 1)
 
@@ -439,11 +437,11 @@ class TestS3:
         for number, data in enumerate((b"a" * size, b"a" * size, b"b" * size)):
             (tmp_path / f"{number}").write_bytes(data)
         sent = [UploadItem(str(tmp_path / f"{number}"), "x.bin") for number in range(3)]
-        for parcel in sent:
-            bucket.destination.read([parcel])
-            bucket.destination.send([parcel])
+        for item in sent:
+            bucket.destination.read([item])
+            bucket.destination.send([item])
         assert errors(sent) == []
-        assert [parcel.uri.removeprefix(f"{bucket.url}/") for parcel in sent] == [
+        assert [item.uri.removeprefix(f"{bucket.url}/") for item in sent] == [
             "x.bin",
             "x.bin",
             beside("x.bin", sent[2].digest[:16]),
@@ -454,11 +452,11 @@ class TestS3:
     def test_parts_of_a_file_that_changed_are_dropped(self, bucket, tmp_path, small_parts):
         path = tmp_path / "large"
         path.write_bytes(b"a" * 12_000_000)
-        parcel = UploadItem(str(path), "large")
-        bucket.destination.read([parcel])
+        item = UploadItem(str(path), "large")
+        bucket.destination.read([item])
         path.write_bytes(b"a" * 11_999_999 + b"b")
-        bucket.destination.send([parcel])
-        assert isinstance(parcel.error, SourceError)
+        bucket.destination.send([item])
+        assert isinstance(item.error, SourceError)
         assert bucket.everything() == {}
         assert bucket.leftovers() == []
 
@@ -467,18 +465,18 @@ class TestS3:
         assert BlobStore(bucket.url).place.objects.fs.retries == 1
         assert s3_filesystem().retries > 1
 
-    def test_no_such_bucket(self, bucket, parcels):
+    def test_no_such_bucket(self, bucket, items):
         destination = open_destination("s3://framelode-no-such-bucket/x")
-        parcels = parcels[:2]
-        destination.read(parcels)
-        destination.send(parcels)
-        assert all("no such bucket" in error for error in errors(parcels))
-        assert not any(parcel.may_try_again for parcel in parcels)
+        items = items[:2]
+        destination.read(items)
+        destination.send(items)
+        assert all("no such bucket" in error for error in errors(items))
+        assert not any(item.may_try_again for item in items)
 
-    def test_the_content_type_is_told(self, bucket, parcels):
-        parcels[0].name = "up/0.jpg"
-        assert_finished(bucket, parcels)
-        found = s3_filesystem().call_s3("head_object", Bucket=BUCKET, Key=parcels[0].uri.split("/", 3)[3])
+    def test_the_content_type_is_told(self, bucket, items):
+        items[0].name = "up/0.jpg"
+        assert_finished(bucket, items)
+        found = s3_filesystem().call_s3("head_object", Bucket=BUCKET, Key=items[0].uri.split("/", 3)[3])
         assert found["ContentType"] == "image/jpeg"
 
     @pytest.mark.parametrize(
@@ -490,7 +488,7 @@ class TestS3:
             (400, "InvalidArgument", False, "later"),
         ],
     )
-    def test_what_a_server_says(self, bucket, tmp_path, parcels, monkeypatch, status, code, again, words):
+    def test_what_a_server_says(self, bucket, tmp_path, items, monkeypatch, status, code, again, words):
         import s3fs
 
         server = WebServer(tmp_path / "s3")
@@ -502,13 +500,13 @@ class TestS3:
         s3fs.S3FileSystem.clear_instance_cache()
         try:
             destination = open_destination(f"s3://{BUCKET}")
-            destination.read(parcels[:1])
-            destination.send(parcels[:1])
+            destination.read(items[:1])
+            destination.send(items[:1])
         finally:
             s3fs.S3FileSystem.clear_instance_cache()
             server.close()
-        assert words in errors(parcels)[0]
-        assert parcels[0].may_try_again == again
+        assert words in errors(items)[0]
+        assert items[0].may_try_again == again
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3", "http"])
@@ -522,24 +520,24 @@ def test_a_large_file_never_enters_memory(open_place, tmp_path, small_parts, kin
     place = open_place(kind)
     small = tmp_path / "small"
     small.write_bytes(b"whatever is loaded once")
-    parcels = [
+    items = [
         UploadItem(str(small), "small"),
         UploadItem(str(path), "large"),
         UploadItem(str(path), "large"),
     ]
-    place.destination.read(parcels[:1])
-    place.destination.send(parcels[:1])
+    place.destination.read(items[:1])
+    place.destination.send(items[:1])
     tracemalloc.start()
     try:
-        for parcel in parcels[1:]:
-            place.destination.read([parcel])
-            place.destination.send([parcel])
+        for item in items[1:]:
+            place.destination.read([item])
+            place.destination.send([item])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert errors(parcels) == []
-    assert parcels[1].uri == parcels[2].uri
-    assert place.destination.holds(parcels[1].uri, size)
+    assert errors(items) == []
+    assert items[1].uri == items[2].uri
+    assert place.destination.holds(items[1].uri, size)
     assert peak < {"folder": 10_000_000, "s3": 30_000_000, "http": 15_000_000}[kind]
 
 

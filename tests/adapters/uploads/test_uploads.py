@@ -369,13 +369,13 @@ class Refusing(opening.LocalDestination):
     permanent = False
     steps = 0
 
-    def send(self, parcels):
-        super().send([parcel for parcel in parcels if not self._refused(parcel)])
+    def send(self, items):
+        super().send([item for item in items if not self._refused(item)])
 
-    def _refused(self, parcel):
+    def _refused(self, item):
         type(self).steps += 1
         if self.refuses(self.steps):
-            parcel.error = BackendError(f"refused step {self.steps}", permanent=self.permanent)
+            item.error = BackendError(f"refused step {self.steps}", permanent=self.permanent)
             return True
         return False
 
@@ -472,9 +472,9 @@ class TestBatches:
         staged = []
 
         def noted(stage):
-            def run(itself, parcels, window):
-                staged.extend(parcel.digest for parcel in parcels)
-                stage(itself, parcels, window)
+            def run(itself, items, window):
+                staged.extend(item.digest for item in items)
+                stage(itself, items, window)
 
             return run
 
