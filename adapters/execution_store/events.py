@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...engine.events.registry import decode_event
 from ...engine.events.stores import STORE_TOPICS, StoreCreated, StoreDeleted, StoreEvent
+from ...engine.iterables import chunked
 from ...engine.log.batch import EVENTS_SCHEMA, BatchHeader, Body
 from ...engine.log.contract import Log
 from ...engine.log.event_batch import unpack_states
@@ -26,13 +27,9 @@ def store_events(
     after, lte : int
         Only events after version `after` of the store's stream, and batches that begin at or before position `lte`.
     """
-    headers: list[BatchHeader] = []
-    for header in log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA, after=after, lte=lte):
-        headers.append(header)
-        if len(headers) == _BATCHES_AT_ONCE:
-            yield from _opened(log, headers, key)
-            headers = []
-    yield from _opened(log, headers, key)
+    headers = log.headers(stream_id=store.stream, schema=EVENTS_SCHEMA, after=after, lte=lte)
+    for some in chunked(headers, _BATCHES_AT_ONCE):
+        yield from _opened(log, some, key)
 
 
 def _opened(
