@@ -465,8 +465,7 @@ class _Registrar:
         """Return an id that depends on a path only, unless another thing had this path before."""
         for number in range(len(self._taken) + 1):
             data = f"{path}\0{number}" if number else path
-            # Random UUIDs are the only ones that all tools take.
-            made = str(uuid.UUID(bytes=blake3(data.encode()).digest(length=16), version=4))
+            made = _uuid_of(data)
             if made not in self._taken:
                 self._taken.add(made)
                 return made
@@ -619,11 +618,10 @@ def adopted(tables: Mapping[str, pd.DataFrame], state: FolderState | None = None
 
 
 def _adopted_dataset(eid: str, did: str | None, row: Mapping[str, Any]) -> AlfDataset:
-    data = f"{eid}\0{row['rel_path']}".encode()
     size, md5 = row.get("file_size"), row.get("hash")
     default = row.get("default_revision", True)
     return AlfDataset(
-        did or str(uuid.UUID(bytes=blake3(data).digest(length=16), version=4)),
+        did or _uuid_of(f"{eid}\0{row['rel_path']}"),
         row["rel_path"],
         None if is_missing(size) else int(size),
         md5 if isinstance(md5, str) and md5 else None,
@@ -631,6 +629,11 @@ def _adopted_dataset(eid: str, did: str | None, row: Mapping[str, Any]) -> AlfDa
         is_missing(default) or bool(default),
         bool(row.get("exists", True)),
     )
+
+
+def _uuid_of(text: str) -> str:
+    """Return a UUID that depends on a text only. It is a random one by its version, which all tools take."""
+    return str(uuid.UUID(bytes=blake3(text.encode()).digest(length=16), version=4))
 
 
 def is_missing(value: Any) -> bool:

@@ -440,7 +440,7 @@ class LazyId(Mapping):  # type: ignore[type-arg]
         """Return the id of a record, or a list of ids for several: its `id`, or the end of its `url`."""
         if isinstance(ses, list):
             return [LazyId.ses2eid(each) for each in ses]
-        return ses.get("id") or ses["url"].rstrip("/").split("/")[-1]
+        return _id_of(ses)
 
 
 def cache_int2str(table: pd.DataFrame) -> pd.DataFrame:
@@ -522,7 +522,7 @@ def ses2records(ses: Mapping[str, Any]) -> tuple[pd.Series, pd.DataFrame]:
     Series, DataFrame
         The row of the sessions, and those of its datasets.
     """
-    eid = ses.get("id") or ses["url"].rstrip("/").split("/")[-1]
+    eid = _id_of(ses)
     projects = ses.get("projects") or []
     values = {
         "lab": ses["lab"],
@@ -583,11 +583,10 @@ def datasets2records(datasets: Any, additional: Sequence[str] | None = None) -> 
     """
     rows: list[dict[str, Any]] = []
     for record in ensure_list(datasets):
-        file = next((each for each in record["file_records"] if each["data_url"] and each["exists"]), None)
-        if file is None:
-            file = next((each for each in record["file_records"] if each["exists"]), None)
-        if file is None:
+        existing = [each for each in record["file_records"] if each["exists"]]
+        if not existing:
             continue
+        file = next((each for each in existing if each["data_url"]), existing[0])
         session = (record.get("session") or "").rstrip("/").split("/")[-1]
         row = _related(
             session, {**record, "id": _id_of(record), "data_url": _place_of(file, has_session=bool(session))}

@@ -27,7 +27,6 @@ DATASETS_COLUMNS = ("id", "eid", "session_path", "rel_path", "file_size", "hash"
 QC_TYPE = pd.CategoricalDtype(categories=[member.name for member in sorted(spec.QC)], ordered=True)
 
 _METADATA = b"one_metadata"
-_CHUNK = 1 << 20
 _LARGE = 10_000
 _REPEATED = ("eid", "session_path", "rel_path")
 _DATASET = spec.regex(spec.REL_PATH_SPEC)
@@ -38,11 +37,8 @@ Scanned = dict[str, tuple[int, str | None]]
 
 def md5_of(path: str | Path) -> str:
     """Return the MD5 of a file in hex."""
-    digest = hashlib.md5(usedforsecurity=False)
     with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def scan_session(session_path: str, *, hash_files: bool) -> Scanned:
