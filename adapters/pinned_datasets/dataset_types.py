@@ -97,7 +97,7 @@ class DVCDataset(_Family):
             The repository cannot be read, or does not answer in time.
         """
         reach = _reach(repo, self.spec, kwargs)
-        spec = _with_rev(self.spec, rev) if rev else self.spec
+        spec = DVCDatasetSpec.from_dict({**self.spec.to_dict(), "rev": rev}) if rev else self.spec
         commit = resolve_commit(spec.url, spec.rev, spec.path, reach.root, reach.timeout)
         return attrs.evolve(
             self, spec=spec, lock=DVCDatasetLock.from_dict({**spec.to_dict(), "rev_lock": commit})
@@ -228,7 +228,7 @@ def build_dataset(
 ) -> Dataset:
     """Return the dataset of a manifest entry and a lock entry. A lock with a different spec is ignored."""
     spec = spec_of(spec_data)
-    lock = lock_data if lock_data is None or not isinstance(lock_data, Mapping) else lock_of(lock_data)
+    lock = lock_of(lock_data) if isinstance(lock_data, Mapping) else lock_data
     invalidated = lock is not None and lock.to_spec() != spec
     return assemble(manifest_path, spec, None if invalidated else lock, invalidated=invalidated)
 
@@ -262,7 +262,3 @@ def _reach(repo: Any, spec: Spec, kwargs: dict[str, Any]) -> ResolveContext:
     check_options(spec.type, kwargs, ())
     refuse_secret_of(spec)
     return reach_of(repo, callback)
-
-
-def _with_rev(spec: DVCDatasetSpec, rev: str) -> DVCDatasetSpec:
-    return DVCDatasetSpec.from_dict({**spec.to_dict(), "rev": rev})

@@ -82,8 +82,8 @@ class SerDe:
         _check_mapping(d, cls.__name__)
         fields: tuple[Any, ...] = attrs.fields(cls)  # type: ignore[arg-type]
         for each in fields:
-            if each.default is attrs.NOTHING:
-                _required(d, each.name)
+            if each.default is attrs.NOTHING and d.get(each.name) is None:
+                raise InvalidValueError(f"{each.name} is missing")
         return cls(**{each.name: d[each.name] for each in fields if each.name in d})
 
 
@@ -334,9 +334,8 @@ def _files_of(value: Any) -> list[FileInfo]:
         return []
     if not isinstance(value, list):
         raise InvalidValueError(f"files must be a list, not {shorten(value)}")
-    return sorted(
-        (each if isinstance(each, FileInfo) else FileInfo.from_dict(each) for each in value), key=_relpath
-    )
+    files = (each if isinstance(each, FileInfo) else FileInfo.from_dict(each) for each in value)
+    return sorted(files, key=lambda file: file.relpath)
 
 
 @replaceable
@@ -395,15 +394,6 @@ def lock_of(d: Mapping[str, Any] | None) -> Lock | None:
     return kind.from_dict(d) if kind is not None and d is not None else None
 
 
-def _relpath(file: FileInfo) -> str:
-    return file.relpath
-
-
 def _check_mapping(d: object, what: str) -> None:
     if not isinstance(d, Mapping):
         raise InvalidValueError(f"{what} must be a mapping, not {shorten(d)}")
-
-
-def _required(d: Mapping[str, Any], name: str) -> None:
-    if d.get(name) is None:
-        raise InvalidValueError(f"{name} is missing")

@@ -262,11 +262,9 @@ class _Store:
                 continue
             if not name.startswith(prefix):
                 raise StorageError(f"the store lists {shorten(name)} below {shorten(path)}")
-            yield FileInfo(relpath=name.removeprefix(prefix), meta=self._meta_of(name, found))
-
-    def _meta_of(self, name: str, found: dict[str, Any]) -> Meta:
-        # The listing of a web server only has names.
-        return self.meta(name, self.info(name) if self._scheme in _WEB else found)
+            # The listing of a web server only has names.
+            found = self.info(name) if self._scheme in _WEB else found
+            yield FileInfo(relpath=name.removeprefix(prefix), meta=self.meta(name, found))
 
     def meta(self, path: str, found: dict[str, Any]) -> Meta:
         """Return the metadata of a file. Its content is read only if the store has no identifier for it."""
