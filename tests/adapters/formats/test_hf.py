@@ -11,6 +11,7 @@ from data_sets import HEIGHT, WIDTH, image
 from exchanged import SPLITS, assert_equal, into, new_name, random_version, shapes_of
 from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import strategies as st
+from late import Late
 from sizes import examples, sized
 
 import framelode
@@ -20,7 +21,7 @@ from framelode.engine.errors import UsageError
 from framelode.engine.frames.frame_group import frame_from_dict
 from framelode.engine.frames.record import READ_ONLY_FIELDS
 
-datasets = pytest.importorskip("datasets", reason="the extra hf is not installed")
+datasets = Late("datasets")
 
 
 @pytest.fixture(autouse=True)

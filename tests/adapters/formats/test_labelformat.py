@@ -18,13 +18,14 @@ from exchanged import (
     real,
     shapes_of,
 )
+from late import Late
 from sizes import sized
 
 import framelode
 from framelode.adapters.formats.coco.rle import encode_rle
 
 pytestmark = pytest.mark.sized
-formats = pytest.importorskip("labelformat.formats")
+formats = Late("labelformat.formats")
 
 
 @pytest.fixture

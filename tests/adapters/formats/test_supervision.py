@@ -17,6 +17,7 @@ from exchanged import (
     real,
     shapes_of,
 )
+from late import Late
 from PIL import Image
 from sizes import sized
 
@@ -25,7 +26,7 @@ from framelode.adapters.formats.coco.rle import encode_rle
 from framelode.adapters.formats.geometry import flat_rings, without_holes
 
 pytestmark = [pytest.mark.sized, pytest.mark.filterwarnings("ignore")]  # it says that it has no OpenCV
-sv = pytest.importorskip("supervision", exc_type=ImportError)
+sv = Late("supervision")
 
 ALL_AT_ONCE = {"voc", "labelme"}
 """Formats without a folder or a file for each split."""

@@ -8,18 +8,20 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-import polars as pl
 import pytest
 from data_sets import HEIGHT, WIDTH, boxes, frames, image, make, plain, polygons, read, whole, write
 from exchanged import assert_equal, bccd, imported, random_version, real, shapes_of
 from hypothesis import given
 from hypothesis import strategies as st
+from late import Late
 from sizes import examples, sized
 
 import framelode
 from framelode import DatasetVersion, UsageError
 from framelode.adapters.formats.registry import find_format, sniff_format
 from framelode.adapters.formats.report import Report
+
+pl = Late("polars")
 
 values = (
     st.integers(-5, 5)

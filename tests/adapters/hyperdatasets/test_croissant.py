@@ -12,6 +12,7 @@ import pytest
 from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
+from late import Late
 from sizes import examples
 
 import framelode
@@ -25,7 +26,7 @@ from framelode import (
     acting,
 )
 
-mlc = pytest.importorskip("mlcroissant")
+mlc = Late("mlcroissant")
 Image = pytest.importorskip("PIL.Image")
 
 # mlcroissant uses parts of rdflib, ply and pandas that are deprecated.
