@@ -394,7 +394,7 @@ class TestDamage:
     """A damaged source is found on the way, with the position; what is recorded up to there is right."""
 
     @pytest.mark.parametrize(
-        "appends", [3, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 4096))]
+        "appends", [8, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 3, 4096))]
     )
     @pytest.mark.parametrize(
         ("change", "match"),
