@@ -10,7 +10,8 @@ from urllib.parse import unquote
 HIDDEN = "***"
 _NAMES_KEPT = 1024
 
-_NAME = re.compile(
+# Patterns are texts, which `re` compiles when they are first used: few processes need one of them.
+_NAME = (
     r".*(?:password|passwd|passphrase|secret).*|.*(?:token|signature|credentials?|apikey|accesskey|accesskeyid|accountkey"
     r"|privatekey|sharedkey|subscriptionkey|authkey|sessionkey)|pwd|pass|key|sig|sas|auth|authorization|bearer|jwt"
 )
@@ -36,34 +37,31 @@ _SIGNATURES = (
 _SCHEME = r"(?<![A-Za-z0-9+.\-])(?!(?i:github):)[A-Za-z][A-Za-z0-9+.\-]{0,30}:/+"
 # A number before a slash is a port. IPv6 addresses in brackets contain colons.
 _USER = rf"({_SCHEME}[^\s:/?#\[]{{0,500}}):(?![@:]|\d{{1,5}}(?:[/?#\s]|$))"
-_PASSWORD = re.compile(rf"^{_USER}.*@", re.DOTALL)
-_PASSWORD_IN_TEXT = re.compile(rf"{_USER}[^\s'\"]{{0,2000}}@")
-_TOKEN_USER = re.compile(
-    r"(https?:/+)(?=[^\s/?#:@]{1,500}:?@)(?:gh[a-z]_|github_pat_|gl[a-z]+-|hf_|xox[a-z]-|sk-|dckr_|npm_|pypi-|AKIA|ASIA|AIza|eyJ|(?=[^@]*\d)(?=[^@]*[a-z])"
+_PASSWORD = rf"(?s)^{_USER}.*@"
+_PASSWORD_IN_TEXT = rf"{_USER}[^\s'\"]{{0,2000}}@"
+_TOKEN_USER = (
+    r"(https?:/+)(?=[^\s/?#:@]{1,500}:?@)(?:gh[a-z]_|github_pat_|gl[a-z]+-|hf_|xox[a-z]-|sk-|dckr_|npm_|pypi-|AKIA|ASIA|AIza|eyJ|(?=[^@]*\d)(?=[^@]*[a-z])"  # noqa: S105 - a pattern
     r"(?=[^@]*[A-Z])[A-Za-z0-9_\-]{20}|(?=[^@]*\d)[A-Za-z0-9_\-]{32})[^\s/?#:@]*:?@"
 )
-_KEYWORD = re.compile(
-    r"(?<![/\w])((?:ssl)?password|passwd|pwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.){0,1000}'|[^\s&;#'\")*]+)",
-    re.IGNORECASE,
-)
-_PARAMETER = re.compile(r"([?&;#]|%3[FfBb]|%26|%23)([A-Za-z0-9_.\-%\[\]+]{1,200})(=|%3[Dd])([^\s&;#'\"<>]*)")
-_SEPARATORS = re.compile(r"([?#&;])")
-_CONNECTION = re.compile(r"(?:^|\s)(?:ssl)?password\s*=", re.IGNORECASE)
+_KEYWORD = r"(?i)(?<![/\w])((?:ssl)?password|passwd|pwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.){0,1000}'|[^\s&;#'\")*]+)"
+_PARAMETER = r"([?&;#]|%3[FfBb]|%26|%23)([A-Za-z0-9_.\-%\[\]+]{1,200})(=|%3[Dd])([^\s&;#'\"<>]*)"
+_SEPARATORS = r"([?#&;])"
+_CONNECTION = r"(?i)(?:^|\s)(?:ssl)?password\s*="
 
 
 def redact(text: str) -> str:
     """Return text in which each secret in a URL is replaced by ``***``."""
     if "://" not in text and "=" not in text and ":/" not in text:
         return text
-    text = _PASSWORD_IN_TEXT.sub(rf"\1:{HIDDEN}@", text)
-    text = _TOKEN_USER.sub(rf"\1{HIDDEN}@", text)
-    text = _PARAMETER.sub(_hidden, text)
-    return _KEYWORD.sub(rf"\1\2{HIDDEN}", text)
+    text = re.sub(_PASSWORD_IN_TEXT, rf"\1:{HIDDEN}@", text)
+    text = re.sub(_TOKEN_USER, rf"\1{HIDDEN}@", text)
+    text = re.sub(_PARAMETER, _hidden, text)
+    return re.sub(_KEYWORD, rf"\1\2{HIDDEN}", text)
 
 
 def redact_url(url: str) -> str:
     """Return a URL with its secrets replaced like `redact`. Its password may also contain spaces."""
-    return redact(_PASSWORD.sub(rf"\1:{HIDDEN}@", url))
+    return redact(re.sub(_PASSWORD, rf"\1:{HIDDEN}@", url))
 
 
 def find_secret(url: str) -> str | None:
@@ -71,13 +69,13 @@ def find_secret(url: str) -> str | None:
 
     File paths and ``data:`` URLs contain no secrets.
     """
-    if _CONNECTION.search(url):
+    if re.search(_CONNECTION, url):
         return "a password"
     if not re.match(_SCHEME, url) and "::" not in url:
         return None
-    if _PASSWORD.search(url) or _PASSWORD_IN_TEXT.search(url):
+    if re.search(_PASSWORD, url) or re.search(_PASSWORD_IN_TEXT, url):
         return "a password"
-    if _TOKEN_USER.search(url):
+    if re.search(_TOKEN_USER, url):
         return "an access token"
     named = next((piece for _, piece in _pieces(url)[1] if _is_secret(piece)), None)
     return None if named is None else f"the parameter {unquote(named.partition('=')[0])!r}"
@@ -111,7 +109,7 @@ def without_parameters(url: str, is_dropped: Callable[[str], bool]) -> str:
 
 def without_secrets(url: str) -> str:
     """Return the URL of a database without passwords."""
-    bare = _PASSWORD.sub(r"\1@", url)
+    bare = re.sub(_PASSWORD, r"\1@", url)
     return without_parameters(bare, lambda name: "password" in name or "secret" in name)
 
 
@@ -120,7 +118,7 @@ def _pieces(url: str) -> tuple[str, list[tuple[str, str]]]:
     found = re.search(r"[?#]", url)
     if found is None:
         return url, []
-    parts = _SEPARATORS.split(url[found.start() :])
+    parts = re.split(_SEPARATORS, url[found.start() :])
     return url[: found.start()], list(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -138,11 +136,11 @@ def _plain_name(name: str) -> str:
 
 def _is_secret(piece: str) -> bool:
     _, given, value = piece.partition("=")
-    return bool(given and value) and _NAME.fullmatch(_plain(piece)) is not None
+    return bool(given and value) and re.fullmatch(_NAME, _plain(piece)) is not None
 
 
 def _hidden(found: re.Match[str]) -> str:
     before, name, given, value = found.groups()
-    if not value or not _NAME.fullmatch(_plain(name)):
+    if not value or not re.fullmatch(_NAME, _plain(name)):
         return found[0]
     return f"{before}{name}{given}{HIDDEN}"

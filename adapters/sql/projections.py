@@ -26,7 +26,7 @@ _NOTE = "-checked"
 """Suffix of the file that records which state of the database passed its integrity check."""
 
 _NOTE_BYTES = 1000
-_IS_NOTE = re.compile(r"((none|\d+ \d+ \d+ \d+)(, )?)*")
+_IS_NOTE = r"((none|\d+ \d+ \d+ \d+)(, )?)*"
 _TRIES = 5
 
 _SETTLED_SECONDS = 2.0
@@ -198,7 +198,7 @@ def _owns_note(path: Path) -> bool:
     note = Path(f"{path}{_NOTE}")
     try:
         return not note.exists() or (
-            note.stat().st_size < _NOTE_BYTES and _IS_NOTE.fullmatch(note.read_text("utf-8")) is not None
+            note.stat().st_size < _NOTE_BYTES and re.fullmatch(_IS_NOTE, note.read_text("utf-8")) is not None
         )
     except (OSError, UnicodeDecodeError):
         return False

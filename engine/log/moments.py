@@ -20,8 +20,8 @@ _WRITTEN = (
     "a position, a time such as 2026-03-01T12:00:00Z, a day such as 2026-03-01, today or yesterday, "
     "or a time ago such as '2 days ago'"
 )
-_AGO = re.compile(r"(\d{1,6}) ?(second|minute|hour|day|week)s? ago", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_AGO = r"(?a)(\d{1,6}) ?(second|minute|hour|day|week)s? ago"
+_DATE = r"(?a)\d{4}-\d{2}-\d{2}"
 _DAYS = {"today": timedelta(0), "yesterday": timedelta(days=1)}
 _POSITION_DIGITS = 19
 
@@ -74,11 +74,11 @@ def parse_moment(text: str, *, day_ends: bool = True, now: datetime | None = Non
     if given == "now":
         return now
     try:
-        if ago := _AGO.fullmatch(given):
+        if ago := re.fullmatch(_AGO, given):
             return now - timedelta(**{f"{ago[2]}s": int(ago[1])})
         if given in _DAYS:
             return _in_day(now.astimezone().date() - _DAYS[given], ends=day_ends)
-        if _DATE.fullmatch(given):
+        if re.fullmatch(_DATE, given):
             return _in_day(date.fromisoformat(given), ends=day_ends)
         time = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError) as error:

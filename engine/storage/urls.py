@@ -13,7 +13,7 @@ _SAME = (("s3", "s3a"), ("gs", "gcs"), ("az", "azure", "abfs", "abfss", "wasb", 
 
 _CANONICAL = frozenset(schemes[0] for schemes in _SAME)
 
-_ACCOUNT = re.compile(r"([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net", re.IGNORECASE)
+_ACCOUNT = r"(?i)([a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.net"
 
 _AZURE = {"az", "azure", "abfs", "abfss"}
 
@@ -74,9 +74,9 @@ def _azure_parts(rest: str) -> tuple[str, str, str]:
     """Return container, account and path of an Azure URL without its scheme. The account is empty if there is none."""
     host, _, path = rest.partition("/")
     container, at, host_of_container = host.rpartition("@")
-    if at and (account := _ACCOUNT.fullmatch(host_of_container)):
+    if at and (account := re.fullmatch(_ACCOUNT, host_of_container)):
         return container, account[1].lower(), path
-    if account := _ACCOUNT.fullmatch(host):
+    if account := re.fullmatch(_ACCOUNT, host):
         container, _, path = path.partition("/")
         return container, account[1].lower(), path
     return host, "", path
