@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import cached_property
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,8 +22,8 @@ class CompiledStatement:
 
     Parameters
     ----------
-    statement : Select or Insert
-        A statement without type conversions.
+    statement : Select or Insert, or a function that returns one
+        A statement without type conversions. A function is called when the statement is first executed.
     names : sequence of str
         Names of its parameters, in the order in which `execute` gets their values.
     """
@@ -55,8 +57,16 @@ class CompiledStatement:
             return dict(zip((*self._names, *compiled.constants), values, strict=True))
         return [values[place] for place in compiled.places]
 
+    @property
+    def statement(self) -> Any:
+        """The statement."""
+        made = self._statement
+        if isinstance(made, FunctionType):
+            made = self._statement = made()
+        return made
+
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
-        compiled: Any = self._statement.compile(dialect=dialect)
+        compiled: Any = self.statement.compile(dialect=dialect)
         # Limits are parameters as well.
         constants = {name: value for name, value in compiled.params.items() if name not in self._names}
         names = (*self._names, *constants)
@@ -88,11 +98,11 @@ class _Compiled(NamedTuple):
 class DirectQuery(CompiledStatement):
     """A frequent query. `names` are its parameters, in the order in which `rows` gets their values."""
 
-    def __init__(self, statement: Any, names: Sequence[str]) -> None:
-        super().__init__(statement, names)
-        columns = [column.name for column in statement.selected_columns]
+    @cached_property
+    def _row(self) -> Any:
+        columns = [column.name for column in self.statement.selected_columns]
         # The names come from the query.
-        self._row: Any = namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
+        return namedtuple("_Row", columns)._make  # noqa: PYI024  # pyright: ignore[reportUntypedNamedTuple]
 
     def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
         """Return the rows for some values, with columns by name."""
@@ -127,8 +137,12 @@ class DirectInsert(CompiledStatement):
 
     def __init__(self, table: sa.Table, *, replace: bool = False) -> None:
         names = [str(column.name) for column in table.columns]
-        insert = Upsert(table) if replace else sa.insert(table)
-        super().__init__(insert.values({name: sa.bindparam(name) for name in names}), names)
+
+        def statement() -> sa.Insert:
+            insert = Upsert(table) if replace else sa.insert(table)
+            return insert.values({name: sa.bindparam(name) for name in names})
+
+        super().__init__(statement, names)
 
 
 class SchemaStatements:
@@ -142,31 +156,34 @@ class SchemaStatements:
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._metadata = metadata
-        self._compiled: dict[str, tuple[dict[str, list[str]], list[str]]] = {}
+        self._creating: dict[tuple[str, str], list[str]] = {}
+        self._dropping: dict[str, list[str]] = {}
 
     def create(self, connection: sa.Connection) -> None:
         """Create the tables, which must not exist."""
-        for texts in self._texts(connection.dialect)[0].values():
-            _run(connection, texts)
+        for table in self._metadata.sorted_tables:
+            self._create(connection, table)
 
     def create_missing(self, connection: sa.Connection) -> None:
         """Create the tables that do not exist."""
-        for name, texts in self._texts(connection.dialect)[0].items():
-            if not connection.dialect.has_table(connection, name):
-                _run(connection, texts)
+        for table in self._metadata.sorted_tables:
+            if not connection.dialect.has_table(connection, table.name):
+                self._create(connection, table)
+
+    def _create(self, connection: sa.Connection, table: sa.Table) -> None:
+        dialect = connection.dialect
+        key = dialect.name, table.name
+        if key not in self._creating:
+            self._creating[key] = _creating(table, dialect)
+        _run(connection, self._creating[key])
 
     def drop(self, connection: sa.Connection) -> None:
         """Drop the tables that exist."""
-        _run(connection, self._texts(connection.dialect)[1])
-
-    def _texts(self, dialect: sa.Dialect) -> tuple[dict[str, list[str]], list[str]]:
-        if dialect.name not in self._compiled:
-            tables = self._metadata.sorted_tables
-            self._compiled[dialect.name] = (
-                {table.name: _creating(table, dialect) for table in tables},
-                [str(DropTable(table, if_exists=True).compile(dialect=dialect)) for table in tables],
-            )
-        return self._compiled[dialect.name]
+        dialect = connection.dialect
+        if dialect.name not in self._dropping:
+            drops = [DropTable(table, if_exists=True) for table in self._metadata.sorted_tables]
+            self._dropping[dialect.name] = [str(drop.compile(dialect=dialect)) for drop in drops]
+        _run(connection, self._dropping[dialect.name])
 
 
 def _creating(table: sa.Table, dialect: sa.Dialect) -> list[str]:

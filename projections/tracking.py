@@ -36,7 +36,7 @@ _tracking = sa.Table(
 )
 _column = _tracking.c
 _log_uuid = attrgetter("log_uuid")
-_all_rows = DirectQuery(sa.select(_tracking), ())
+_all_rows = DirectQuery(lambda: sa.select(_tracking), ())
 _write_rows = DirectInsert(_tracking, replace=True)
 
 _owner = sa.Table(
@@ -45,13 +45,13 @@ _owner = sa.Table(
     sa.Column("log_uuid", sa.Text, primary_key=True),
     sa.Column("place", sa.Text, nullable=False),
 )
-_owners = DirectQuery(sa.select(_owner), ())
-_any_log = DirectQuery(sa.select(_column.log_uuid).limit(1), ())
-_delete_owners = CompiledStatement(sa.delete(_owner), ())
+_owners = DirectQuery(lambda: sa.select(_owner), ())
+_any_log = DirectQuery(lambda: sa.select(_column.log_uuid).limit(1), ())
+_delete_owners = CompiledStatement(lambda: sa.delete(_owner), ())
 _write_owner = DirectInsert(_owner)
 _schema = SchemaStatements(_metadata)
 _delete_row = CompiledStatement(
-    sa.delete(_tracking).where(_column.projection == sa.bindparam("name")), ("name",)
+    lambda: sa.delete(_tracking).where(_column.projection == sa.bindparam("name")), ("name",)
 )
 
 

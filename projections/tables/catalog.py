@@ -173,6 +173,11 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.UniqueConstraint("dataset_id", "state", "depth", "created_position"),
             sa.UniqueConstraint("dataset_id", "state", "published_position"),
         )
+        column = self.version.c
+        self._current = {
+            DRAFT: self._first_of_state(column.depth.desc(), column.created_position.desc()),
+            PUBLISHED: self._first_of_state(column.published_position.desc()),
+        }
 
     def fold(self, page: Page) -> CatalogChanges:
         """Collect lifecycle events, and the time of the last frame batch of each version."""
@@ -320,20 +325,18 @@ class Catalog(FoldedProjection[CatalogChanges]):
 
     def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:
         """Return the draft farthest from the root, the newest of several; without drafts, the version published last."""
-        column = self.version.c
-        for state, order in (
-            (DRAFT, (column.depth.desc(), column.created_position.desc())),
-            (PUBLISHED, (column.published_position.desc(),)),
-        ):
-            of_state = self._versions.where(column.dataset_id == dataset_id, column.state == state)
-            row = connection.execute(of_state.order_by(*order).limit(1)).one_or_none()
+        for state, query in self._current.items():
+            row = query.row(connection, (dataset_id, state))
             if row is not None:
                 return _version_row(row)
         return None
 
-    @property
-    def _versions(self) -> sa.Select[Any]:
-        return sa.select(*(self.version.c[each] for each in VersionRow.__struct_fields__))
+    def _first_of_state(self, *order: sa.ColumnElement[Any]) -> DirectQuery:
+        column = self.version.c
+        select = sa.select(*(column[each] for each in VersionRow.__struct_fields__)).where(
+            *(column[each] == sa.bindparam(each) for each in ("dataset_id", "state"))
+        )
+        return DirectQuery(select.order_by(*order).limit(1), ("dataset_id", "state"))
 
 
 def _insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:

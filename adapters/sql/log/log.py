@@ -30,7 +30,7 @@ from .writes import (
 )
 
 _COMMANDS_AT_ONCE = 500
-_INFOS = DirectQuery(sa.select(t.log_info), ())
+_INFOS = DirectQuery(lambda: sa.select(t.log_info), ())
 _stream_of = attrgetter("stream_id")
 _count_of = attrgetter("count")
 _contents_of = attrgetter("stream_id", "first_version", "keys_digest", "body_digest")

@@ -48,35 +48,29 @@ ROWS_COLUMNS = [
     t.record_batch.c[n] for n in ("first_position", "count", "first_version", "keys", "keys_digest", "schema")
 ]
 
-_LAST_BATCH = sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1)
+_last_batch = DirectQuery(
+    lambda: sa.select(*_HEADER_COLUMNS).order_by(t.record_batch.c.first_position.desc()).limit(1), ()
+)
 _batch_at = DirectQuery(
-    sa.select(*_HEADER_COLUMNS)
-    .where(t.record_batch.c.first_position <= sa.bindparam("position"))
-    .order_by(t.record_batch.c.first_position.desc())
-    .limit(1),
+    lambda: (
+        sa.select(*_HEADER_COLUMNS)
+        .where(t.record_batch.c.first_position <= sa.bindparam("position"))
+        .order_by(t.record_batch.c.first_position.desc())
+        .limit(1)
+    ),
     ("position",),
 )
-_STREAM_HEAD = (
-    sa.select((t.record_batch.c.first_version + t.record_batch.c.count).label("next_version"))
-    .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
-    .order_by(t.record_batch.c.first_version.desc())
-    .limit(1)
+_stream_head = DirectQuery(
+    lambda: (
+        sa.select((t.record_batch.c.first_version + t.record_batch.c.count).label("next_version"))
+        .where(t.record_batch.c.stream_id == sa.bindparam("stream_id"))
+        .order_by(t.record_batch.c.first_version.desc())
+        .limit(1)
+    ),
+    ("stream_id",),
 )
-_stream_batch_at = (
-    sa.select(*_HEADER_COLUMNS)
-    .where(
-        t.record_batch.c.stream_id == sa.bindparam("stream_id"),
-        t.record_batch.c.first_position <= sa.bindparam("position"),
-    )
-    .order_by(t.record_batch.c.first_version.desc())
-    .limit(1)
-)
-
-
-_last_batch = DirectQuery(_LAST_BATCH, ())
-_stream_head = DirectQuery(_STREAM_HEAD, ("stream_id",))
 _part_of = DirectQuery(
-    sa.select(*_APPEND_COLUMNS).where(
+    lambda: sa.select(*_APPEND_COLUMNS).where(
         t.append.c.command_id == sa.bindparam("command_id"), t.append.c.part == sa.bindparam("part")
     ),
     ("command_id", "part"),
@@ -97,9 +91,13 @@ class _At:
     def __init__(self, columns: Sequence[Any], key: Any) -> None:
         self.table = key.table.name
         names = [f"p{number}" for number in range(_BATCHES_AT_ONCE)]
-        these = sa.or_(*(key == sa.bindparam(name) for name in names))
-        self._one = DirectQuery(sa.select(*columns).where(key == sa.bindparam("p0")), names[:1])
-        self._few = DirectQuery(sa.select(*columns).where(these).order_by(key), names)
+
+        def few() -> sa.Select[Any, *tuple[Any, ...]]:
+            these = sa.or_(*(key == sa.bindparam(name) for name in names))
+            return sa.select(*columns).where(these).order_by(key)
+
+        self._one = DirectQuery(lambda: sa.select(*columns).where(key == sa.bindparam("p0")), names[:1])
+        self._few = DirectQuery(few, names)
 
     def execute(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
         """Return the rows at a few positions, in ascending order."""
@@ -185,12 +183,14 @@ def _first_of_batch_at(position: sa.BindParameter[int]) -> sa.ColumnElement[int]
 
 
 _of_positions = DirectQuery(
-    sa.select(t.record_batch.c.first_position, t.record_batch.c.count)
-    .where(
-        t.record_batch.c.first_position >= _first_of_batch_at(sa.bindparam("low", type_=sa.BigInteger)),
-        t.record_batch.c.first_position <= sa.bindparam("high"),
-    )
-    .order_by(t.record_batch.c.first_position),
+    lambda: (
+        sa.select(t.record_batch.c.first_position, t.record_batch.c.count)
+        .where(
+            t.record_batch.c.first_position >= _first_of_batch_at(sa.bindparam("low", type_=sa.BigInteger)),
+            t.record_batch.c.first_position <= sa.bindparam("high"),
+        )
+        .order_by(t.record_batch.c.first_position)
+    ),
     ("low", "high"),
 )
 
@@ -218,6 +218,19 @@ def _page_of_headers(given: tuple[str, ...], topics: int, *, is_first: bool) -> 
     query = query.where(*(conditions[name] for name in given))
     query = query.order_by(batch.first_position).limit(sa.bindparam("limit"))
     return DirectQuery(query, (*given, *names, "first", "limit"))
+
+
+@cache
+def _stream_batch_at(*, has_schema: bool) -> DirectQuery:
+    """Return the query for the header of a stream's batch at a position. Its parameters are both, and `schema`."""
+    batch = t.record_batch.c
+    query = sa.select(*_HEADER_COLUMNS).where(
+        batch.stream_id == sa.bindparam("stream_id"), batch.first_position <= sa.bindparam("position")
+    )
+    if has_schema:
+        query = query.where(batch.schema == sa.bindparam("schema"))
+    names = ("stream_id", "position", *(("schema",) if has_schema else ()))
+    return DirectQuery(query.order_by(batch.first_version.desc()).limit(1), names)
 
 
 @cache
@@ -332,11 +345,10 @@ class SqlLogReads(Log):
 
     def last_batch(self, stream_id: str, *, lte: int, schema: str | None = None) -> BatchHeader | None:
         """Return the header of the last batch of a stream that begins at or before position `lte`."""
-        query = _stream_batch_at
-        if schema is not None:
-            query = query.where(t.record_batch.c.schema == schema)
+        query = _stream_batch_at(has_schema=schema is not None)
+        values = (stream_id, lte, *(() if schema is None else (schema,)))
         with self.database.read() as connection:
-            row = connection.execute(query, {"stream_id": stream_id, "position": lte}).one_or_none()
+            row = query.row(connection, values)
         return self.header_of(row) if row else None
 
     def headers(
