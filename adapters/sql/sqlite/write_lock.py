@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
 import time
 from contextlib import suppress
-
-from filelock import lock_descriptor, unlock_descriptor
 
 from ....engine import forks
 from ....engine.errors import UsageError
@@ -93,7 +92,7 @@ class _LockFile:
         while True:
             if self._descriptor < 0:
                 self._descriptor = self._open()
-            self._is_held = lock_descriptor(self._descriptor, blocking=False)
+            self._is_held = _lock(self._descriptor)
             if not self._is_held:
                 if time.monotonic() >= deadline:
                     raise TimeoutError(self._path)
@@ -107,7 +106,7 @@ class _LockFile:
     def give(self) -> None:
         if self._is_held:
             self._is_held = False
-            unlock_descriptor(self._descriptor)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -135,3 +134,12 @@ class _LockFile:
                 return self._existing()
             with suppress(FileExistsError):
                 return create_file(self._path)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file like `filelock`, whose import takes longer than to open the database; False if another holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
