@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 
 from ..engine.errors import UsageError
+from ..engine.frames.record import MAX_FRAME_BYTES
 from ..engine.log.contract import Clock
 from ..engine.log.moments import Moment
 from ..engine.times import system_clock
 from ..engine.validation import shorten
-from ..engine.writes.encoder import MAX_FRAME_BYTES
 from .engine import Engine
 from .session import current, location
 from .session.session import LiveSession, Session, random_id

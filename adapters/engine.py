@@ -13,8 +13,6 @@ from ..engine.errors import InvalidValueError, NotFoundError, UsageError
 from ..engine.log.contract import Log
 from ..engine.log.moments import Moment
 from ..engine.validation import KnownAttributes, shorten
-from .display.progress import notebook_bar
-from .executors.resolve import wrap_executor
 from .session import current
 from .session.session import LiveSession, Session
 
@@ -374,6 +372,9 @@ class Engine(KnownAttributes):
         StorageError
             No worker is left. The next call resumes.
         """
+        from .display.progress import notebook_bar
+        from .executors.resolve import wrap_executor
+
         with notebook_bar("catching up", progress) as advance:
             self.session.runner.catch_up_all(advance, wrap_executor(executor))
 
@@ -397,6 +398,7 @@ class Engine(KnownAttributes):
         UsageError
             The workers cannot open the log or open a different log, or this engine shows the past.
         """
+        from .display.progress import notebook_bar
         from .maintenance import care
 
         with notebook_bar("rebuilding", progress) as advance:
@@ -497,6 +499,7 @@ class Engine(KnownAttributes):
         UsageError
             `repair` is not an engine, a folder or a URL that can be opened, or this engine shows the past.
         """
+        from .display.progress import notebook_bar
         from .maintenance import care
 
         source = repair.session if isinstance(repair, Engine) else repair
@@ -591,6 +594,7 @@ class Engine(KnownAttributes):
         UsageError
             `blobs` is combined with `quick`, `public_key` is given without `against`, or this engine shows the past.
         """
+        from .display.progress import notebook_bar
         from .maintenance import care
 
         with notebook_bar("verifying", progress) as advance:
@@ -639,6 +643,7 @@ class Engine(KnownAttributes):
         IntegrityError
             The log is damaged.
         """
+        from .display.progress import notebook_bar
         from .portable.transfer import export_log
 
         session = self._present()
@@ -670,6 +675,7 @@ class Engine(KnownAttributes):
         InvalidValueError
             The file is not such an export.
         """
+        from .display.progress import notebook_bar
         from .portable.transfer import import_log
         from .session.blob_sharing import keep_listed
 
@@ -716,6 +722,7 @@ class Engine(KnownAttributes):
         IntegrityError
             This log is damaged. The message gives the position; events before it may be recorded.
         """
+        from .display.progress import notebook_bar
         from .maintenance.copy import copy_engine
 
         to = target.session if isinstance(target, Engine) else target

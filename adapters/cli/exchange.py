@@ -99,7 +99,7 @@ def import_path(
     json: Json = False,
 ) -> None:
     """Import a dataset in another format into a draft, and list its problems and losses."""
-    from ...engine.writes.encoder import check_root
+    from ...engine.frames.source import check_root
     from ..hyperdatasets.exchange.importing import DataSet, Into, Options, import_data_set
     from .dataset_views import view_version
 

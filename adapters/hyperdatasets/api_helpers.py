@@ -1,4 +1,4 @@
-"""Warnings that point at the caller's line, and a decorator for methods of class and instance."""
+"""Warnings that point at the caller's line, a decorator for methods of class and instance, and a common default."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+UPLOAD_RETRIES = 5
+"""How often a failed upload is tried again by default."""
 
 _HERE = str(Path(__file__).parent)
 

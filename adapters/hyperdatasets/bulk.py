@@ -18,10 +18,9 @@ from ...engine.errors import FramelodeError, FramesRejected, InvalidValueError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.record import encode_record
 from ...engine.frames.single_frame import SingleFrame, restore, screen
-from ...engine.frames.source import Source
+from ...engine.frames.source import Source, check_root
 from ...engine.sources.relocation import put_back, sources_of
 from ...engine.validation import KnownAttributes, at_least, flag, how_many, shorten
-from ...engine.writes.encoder import check_root
 from .version_writer import failures_of, logger
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from ...engine.validation import KnownAttributes, check_flags, check_name
 from ...projections.tables.catalog import DatasetRow
 from ..session.current import HasSession, current_session, entered, session_of
 from ..session.session import Session
-from ..uploads.target import PathLike
 from .selectors import find_dataset
 
 if TYPE_CHECKING:
+    from ..uploads.target import PathLike
     from .source_deletion import SourceDeletion
     from .version import DatasetVersion
 

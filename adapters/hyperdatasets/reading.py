@@ -26,7 +26,6 @@ from ...engine.log.contract import Head
 from ...engine.secrets import without_signature
 from ...engine.times import iso_time
 from ...engine.validation import how_many, identifier, is_series, shorten
-from ...projections.states.context_order import context_order
 from ...projections.states.fold import TOMBSTONE, State, live_positions
 from ...projections.states.frames import read_record, read_stored, record_blocks
 from ...projections.tables.catalog import VersionRow
@@ -160,11 +159,11 @@ class FrameReader:
         _check_order(order_by)
         state = self._state()
         positions = log_order(state)
-        return (
-            self._read(state, positions, paths)
-            if order_by is None
-            else self._in_order(state, context_order(self._session.log, [(state, positions)]), paths)
-        )
+        if order_by is None:
+            return self._read(state, positions, paths)
+        from ...projections.states.context_order import context_order
+
+        return self._in_order(state, context_order(self._session.log, [(state, positions)]), paths)
 
     def select(
         self,
@@ -183,6 +182,8 @@ class FrameReader:
             return (frame for some in up_to(found, limit) for frame in self._read(state, some, paths))
         windows = up_to(found, limit)
         if order_by == BY_CONTEXT:
+            from ...projections.states.context_order import context_order
+
             positions = np.concatenate([np.empty(0, np.uint64), *found])
             windows = context_order(self._session.log, [(state, positions)])
         return (frame for frame in islice(self._in_order(state, windows, paths), limit))

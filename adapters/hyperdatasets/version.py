@@ -17,31 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 from ...engine.errors import PublishedError, UsageError
 from ...engine.frames.frame_group import FrameGroup
 from ...engine.frames.single_frame import SingleFrame
+from ...engine.frames.source import check_root
 from ...engine.log.contract import Head
 from ...engine.log.moments import Moment
-from ...engine.query.tree import Query
 from ...engine.times import system_clock, utc
 from ...engine.validation import KnownAttributes, at_least, check_flags, shorten, text
-from ...engine.writes.encoder import check_root
-from ...projections.history.changes import Change
 from ...projections.tables.catalog import DRAFT, PUBLISHED, VersionRow
-from ..display.html import CardList
 from ..session.current import HasSession, current_session, session_of
 from ..session.session import Session
-from ..uploads.target import PathLike, UploadTarget, check_mapping, check_target
-from .api_helpers import instance_or_class, warn_caller, warn_of_ignored
-from .blame import Blame, blame_frame
-from .bulk import BulkContext
-from .checkout import Checkout, check_out
-from .dataset import Dataset
-from .diff import Diff, VersionState, diff_versions
-from .finding import find_frame_id, find_frames
-from .history import HistoryArguments, version_history
-from .html import datasets_card, version_card, version_text, versions_card
-from .lineage import record_published
-from .mask_labels import MASKS_LABELS, MasksLabels, read_masks_labels, stored_masks_labels
+from .api_helpers import UPLOAD_RETRIES, instance_or_class, warn_caller, warn_of_ignored
 from .reading import FrameIds, FrameReader, check_frame_id, log_order
-from .revert import Reverted, revert_version
 from .selectors import (
     NO_SELECTOR,
     VersionSelector,
@@ -52,18 +37,6 @@ from .selectors import (
     latest_updated,
     version_by_id,
 )
-from .statistics import Statistics
-from .tag_filter import TagFilter
-from .version_writer import (
-    UPLOAD_RETRIES,
-    Failure,
-    NotRecordedWarning,
-    Progress,
-    Upload,
-    VersionWriter,
-    raise_if_refused,
-    warn_of_failures,
-)
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -73,10 +46,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from fsspec.callbacks import Callback
 
+    from ...engine.query.tree import Query
+    from ...projections.history.changes import Change
+    from ..uploads.target import PathLike, UploadTarget
+    from .blame import Blame
+    from .bulk import BulkContext
+    from .checkout import Checkout
+    from .dataset import Dataset
+    from .diff import Diff, VersionState
     from .exchange.croissant import CroissantExport
     from .exchange.exporting import Exported
     from .exchange.importing import Imported
+    from .mask_labels import MasksLabels
+    from .revert import Reverted
     from .source_deletion import SourceDeletion
+    from .statistics import Statistics
+    from .version_writer import Failure, VersionWriter
     from .views.samples import Sample
 
 Default = TypeVar("Default")
@@ -107,7 +92,8 @@ class DatasetVersion(KnownAttributes):
 
     _session: Session
     _id: str
-    _writer: VersionWriter
+    _target: UploadTarget | None
+    _root: str | None
     _bulk: BulkContext | None = None
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -145,8 +131,20 @@ class DatasetVersion(KnownAttributes):
         session = session_of(engine)
         version._session = session
         version._id = version_by_id(session, text(version_id, "version_id")).version_id
-        version._writer = VersionWriter(session, version_id, root, target)
+        version._target, version._root = target, root
         return version
+
+    @property
+    def _writer(self) -> VersionWriter:
+        """Writes to the version, made on first use, because reading needs none."""
+        made = vars(self).get("_made_writer")
+        if made is None:
+            from .version_writer import VersionWriter
+
+            made = VersionWriter(self._session, self._id, self._root, self._target)
+            # If two threads make one, the first is kept.
+            made = vars(self).setdefault("_made_writer", made)
+        return made
 
     def at(self, moment: Moment | None) -> Self:
         """Return the version, read-only, as it was at a point in time (extension).
@@ -200,6 +198,8 @@ class DatasetVersion(KnownAttributes):
         ValueError
             The dataset exists and `raise_if_exists` is set (`ConflictError`), or a name is missing or invalid.
         """
+        from .dataset import Dataset
+
         session = current_session()
         if dataset_name is None:
             raise UsageError("give dataset_name")
@@ -229,6 +229,11 @@ class DatasetVersion(KnownAttributes):
         ValueError
             The filter is malformed.
         """
+        from ..display.html import CardList
+        from .dataset import Dataset
+        from .html import datasets_card
+        from .tag_filter import TagFilter
+
         session = current_session().at(as_of)
         fits = TagFilter([] if tags is None else tags)
         with session.read_catalog() as connection:
@@ -305,7 +310,7 @@ class DatasetVersion(KnownAttributes):
         ValueError
             Several versions have the name and `raise_on_multiple` is set (`ConflictError`).
         """
-        target = check_target(auto_upload_destination, local_dataset_root_path)
+        target = _upload_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
         session = current_session().at(as_of)
         selector = VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
@@ -350,7 +355,7 @@ class DatasetVersion(KnownAttributes):
         ValueError
             A published version has the name, or any version has it and `raise_if_exists` is set.
         """
-        target = check_target(auto_upload_destination, local_dataset_root_path)
+        target = _upload_target(auto_upload_destination, local_dataset_root_path)
         root = check_root(local_dataset_root_path)
         session = current_session()
         dataset = find_dataset(session, dataset_id, dataset_name, dataset_project)
@@ -411,6 +416,8 @@ class DatasetVersion(KnownAttributes):
         ValueError
             A name is empty, or metadata is not JSON-like or has keys with ``$`` or ``.``.
         """
+        from .lineage import record_published
+
         session, row, _ = _resolve(
             self, VersionSelector(dataset_id, dataset_name, version_id, version_name, dataset_project)
         )
@@ -498,6 +505,9 @@ class DatasetVersion(KnownAttributes):
         NotFoundError
             There is no such dataset.
         """
+        from ..display.html import CardList
+        from .html import versions_card
+
         check_flags(only_published=only_published, only_draft=only_draft)
         exclusive(only_published=only_published, only_draft=only_draft)
         session = current_session().at(as_of)
@@ -549,6 +559,8 @@ class DatasetVersion(KnownAttributes):
 
     def get_stats(self, *, as_of: Moment | None = None) -> Statistics:
         """Return the statistics, including uncommitted changes."""
+        from .statistics import Statistics
+
         session = self._session.at(as_of)
         return Statistics.from_counts(session.version_counts(self._row_in(session).version_id))
 
@@ -581,6 +593,8 @@ class DatasetVersion(KnownAttributes):
         return self._change_metadata(self._session.writes.versions.set_metadata, metadata)
 
     def _change_metadata(self, change: Callable[[str, dict[str, Any]], None], values: dict[str, Any]) -> bool:
+        from .version_writer import NotRecordedWarning
+
         try:
             change(self._id, values)
         except PublishedError as error:
@@ -606,11 +620,15 @@ class DatasetVersion(KnownAttributes):
         ValueError
             A pixel value is not a tuple of integers from 0 to 255, or labels are not a list of strings.
         """
+        from .mask_labels import MASKS_LABELS, stored_masks_labels
+
         stored = stored_masks_labels(mask_value_label_mapping)
         return self._change_metadata(self._session.writes.versions.merge_metadata, {MASKS_LABELS: stored})
 
     def get_masks_labels(self, *, as_of: Moment | None = None) -> dict[tuple[int, ...], tuple[str, ...]]:
         """Return the labels of mask pixel values; empty if none were set."""
+        from .mask_labels import MASKS_LABELS, read_masks_labels
+
         return read_masks_labels(self.get_metadata(as_of=as_of).get(MASKS_LABELS))
 
     @property
@@ -1266,6 +1284,8 @@ class DatasetVersion(KnownAttributes):
         ValueError
             `source` is not a string or a path, or `label` is not a non-empty string.
         """
+        from .finding import find_frames
+
         session = self._session.at(as_of)
         return find_frames(session, self._row_in(session), source, label, callback)
 
@@ -1378,6 +1398,8 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             Several frames have such an id. The message lists some.
         """
+        from .finding import find_frame_id
+
         session = self._session.at(as_of)
         return find_frame_id(session, self._row_in(session), prefix, deleted=deleted)
 
@@ -1501,6 +1523,9 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        from ..uploads.target import check_mapping
+        from .version_writer import Progress, Upload, warn_of_failures
+
         check_flags(
             warn_on_duplicate_frames=warn_on_duplicate_frames,
             refresh_version_stats=refresh_version_stats,
@@ -1565,6 +1590,8 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        from .version_writer import Progress, warn_of_failures
+
         check_flags(refresh_version_stats=refresh_version_stats)
         with Progress(callback, progress_report, frames=frames) as progress:
             report = self._writer.add_dicts(
@@ -1628,6 +1655,7 @@ class DatasetVersion(KnownAttributes):
             `command_id` was used before with other rows.
         """
         from ..arrow.tables import TableReader
+        from .version_writer import Progress, warn_of_failures
 
         check_flags(refresh_version_stats=refresh_version_stats)
         with (
@@ -1675,6 +1703,8 @@ class DatasetVersion(KnownAttributes):
         ConflictError
             `command_id` was used before with other frames.
         """
+        from .version_writer import Progress, raise_if_refused
+
         check_flags(refresh_version_stats=refresh_version_stats)
         with Progress(callback, frames=frames) as progress:
             report = self._writer.update(
@@ -1727,6 +1757,8 @@ class DatasetVersion(KnownAttributes):
         StorageError
             `delete_sources` is set, and a store cannot be queried. Nothing was deleted.
         """
+        from .version_writer import Progress, raise_if_refused
+
         check_flags(refresh_version_stats=refresh_version_stats, delete_sources=delete_sources)
         progress = Progress(callback)
         if delete_sources:
@@ -1763,6 +1795,8 @@ class DatasetVersion(KnownAttributes):
         UsageError
             The upload destination cannot be used; see `add_frames`.
         """
+        from .bulk import BulkContext
+
         context = BulkContext(
             self,
             flush_threshold,
@@ -1852,6 +1886,8 @@ class DatasetVersion(KnownAttributes):
         FramesRejected
             Some frames cannot be recorded again, because their blobs were deleted by `gc`. All others are reverted.
         """
+        from .revert import revert_version
+
         past = self.at(as_of)
         self.flush(refresh_version_stats=False)
         self._session.writes.application.version(self._id).require_draft()
@@ -1894,6 +1930,8 @@ class DatasetVersion(KnownAttributes):
         UsageError
             `folder` is a file.
         """
+        from .checkout import check_out
+
         session = self._session.at(as_of)
         return check_out(session, self._row_in(session), folder, force=force, link=link, callback=callback)
 
@@ -1991,6 +2029,8 @@ class DatasetVersion(KnownAttributes):
         InvalidValueError
             One of `kinds` is unknown.
         """
+        from .history import HistoryArguments, version_history
+
         asked = HistoryArguments(
             actor=actor, since=since, until=until, kinds=kinds, newest_first=newest_first
         )
@@ -2011,6 +2051,8 @@ class DatasetVersion(KnownAttributes):
         NotFoundError
             The version does not have the frame.
         """
+        from .blame import blame_frame
+
         session = self._session.at(as_of)
         return blame_frame(session, self._row_in(session), frame_id)
 
@@ -2029,11 +2071,15 @@ class DatasetVersion(KnownAttributes):
         UsageError
             `old` is not a version, or is in another log.
         """
+        from .diff import diff_versions
+
         if not isinstance(old, DatasetVersion):
             raise UsageError(f"diff needs a DatasetVersion to compare with, not {shorten(old)}")
         return diff_versions(old._state(), self._state())
 
     def _state(self) -> VersionState:
+        from .diff import VersionState
+
         return VersionState(self._session, self._id)
 
     def __bool__(self) -> bool:
@@ -2049,13 +2095,25 @@ class DatasetVersion(KnownAttributes):
         return hash(self._id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self._session, self._id, self._writer.target, self._writer.root)
+        return type(self).of, (self._session, self._id, self._target, self._root)
 
     def __repr__(self) -> str:
+        from .html import version_text
+
         return version_text(self._session, self._id)
 
     def _repr_html_(self) -> str:
+        from .html import version_card
+
         return version_card(self._session, self._id)
+
+
+def _upload_target(destination: str | None, root: PathLike | None) -> UploadTarget | None:
+    if destination is None:
+        return None
+    from ..uploads.target import check_target
+
+    return check_target(destination, root)
 
 
 def _resolve(

@@ -24,7 +24,7 @@ from ...engine.writes.writer import APPEND_BATCHES, Parts
 from ..display.progress import Advance, bar, in_notebook
 from ..session.session import Session
 from ..uploads.target import PathLike, UploadTarget, check_target, version_folder
-from .api_helpers import warn_caller
+from .api_helpers import UPLOAD_RETRIES, warn_caller
 from .lineage import record_published
 from .selectors import version_by_id
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .source_deletion import SourceDeletion
 
 logger = logging.getLogger("framelode.hyperdatasets")
-
-UPLOAD_RETRIES = 5
 
 DEFAULT_BATCH_SIZE = 1000
 

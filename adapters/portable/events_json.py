@@ -15,11 +15,11 @@ from blake3 import blake3
 from ...engine.decoding import guarded
 from ...engine.errors import IntegrityError
 from ...engine.events.registry import FRAME_TOPICS, decode_event, is_known_topic
+from ...engine.frames.record import MAX_FRAME_BYTES
 from ...engine.frames.single_frame import decode_record
 from ...engine.keys import DIGEST_SIZE, KEY_SIZE, KeyRow, Operation, frame_keys, make_rows, read_rows
 from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
 from ...engine.log.frame_batch import FrameChanges, decode_change, encode_changes
-from ...engine.writes.encoder import MAX_FRAME_BYTES
 from .schema import UNREADABLE, BatchLine, Count, Recorded, from_hex
 
 _OPERATIONS = {topic: operation for operation, topic in FRAME_TOPICS.items()}

@@ -11,12 +11,11 @@ import msgspec
 
 from ...engine.blobs.uris import SCHEME
 from ...engine.errors import InvalidValueError, UsageError
-from ...engine.frames.source import path_or_uri, source_uri
+from ...engine.frames.source import check_root, path_or_uri, source_uri
 from ...engine.secrets import redact_url
 from ...engine.storage.atomic_files import from_home
 from ...engine.storage.root_folder import RootFolder
 from ...engine.validation import refuse_secret, shorten
-from ...engine.writes.encoder import check_root
 from .destination import NAME_BYTES, is_plain, shortened
 
 WAY_OUT = (

@@ -20,6 +20,9 @@ from ..validation import KnownAttributes, count, fields, identifier
 from .source import DEFAULT_SOURCE, NO_SOURCE, Source, context_name, group_sources
 from .wire import annotations_from_wire, source_to_wire, sources_from_wire
 
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""What one encoded frame may have."""
+
 READ_ONLY_FIELDS = ("dataset", "saved", "saved_in_version", "updated", "updated_in_version")
 """Fields that are set on reading and ignored on writing."""
 

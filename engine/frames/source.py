@@ -14,9 +14,10 @@ from blake3 import blake3
 from msgspec import Struct, field
 
 from ..canonical import encode_canonical
+from ..errors import InvalidValueError
 from ..secrets import without_signature
 from ..storage.root_folder import RootFolder
-from ..validation import name, refusal, refuse_secret, text
+from ..validation import name, refusal, refuse_secret, shorten, text
 
 DEFAULT_SOURCE = "default"
 """Name of the source of a single frame."""
@@ -133,6 +134,20 @@ def path_or_uri(uri: str | None) -> str | None:
         return uri
     path = uri[7:]
     return os.fsdecode(unquote_to_bytes(path)) if "%" in path else path
+
+
+def check_root(root: str | os.PathLike[str] | None) -> str | None:
+    """Return the absolute path of the folder that derived ids are relative to; `InvalidValueError` when it is none."""
+    if root is None:
+        return None
+    if not (root and isinstance(root, str | os.PathLike)):
+        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {shorten(root)}")
+    path = path_or_uri(source_uri(root, "local_dataset_root_path"))
+    if path is None or not path.startswith("/"):
+        raise InvalidValueError(
+            f"local_dataset_root_path must be a folder of this machine, not {shorten(root)}"
+        )
+    return path
 
 
 class NamedSource(Protocol):

@@ -18,17 +18,13 @@ import msgspec
 from ..canonical import encode_canonical, suspicious_floats
 from ..errors import FramelodeError, InvalidValueError
 from ..frames.frame_group import FrameGroup, frame_from_dict, wrap
-from ..frames.record import encode_record, get_id
+from ..frames.record import MAX_FRAME_BYTES, encode_record, get_id
 from ..frames.single_frame import SingleFrame, restore, screen, screen_one
-from ..frames.source import path_or_uri, source_uri
+from ..frames.source import check_root
 from ..frames.wire_batch import PlainFrame, put_plain_id, read_plain
 from ..frames.yielded import AnyFrame, GivenIds, Yielded
 from ..keys import KEY_SIZE, frame_keys, last_places, payload_digests
 from ..log.decoding import gc_paused
-from ..validation import shorten
-
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""What one encoded frame may have."""
 
 _FRAMES_AT_ONCE = 500
 
@@ -387,20 +383,6 @@ def _earlier(
     for place in sorted(set(range(len(ids))).difference(last)):
         found.setdefault(index_of[names[place]], []).append(sent[place])
     return found
-
-
-def check_root(root: str | os.PathLike[str] | None) -> str | None:
-    """Return the absolute path of the folder that derived ids are relative to; `InvalidValueError` when it is none."""
-    if root is None:
-        return None
-    if not (root and isinstance(root, str | os.PathLike)):
-        raise InvalidValueError(f"local_dataset_root_path must be a folder, not {shorten(root)}")
-    path = path_or_uri(source_uri(root, "local_dataset_root_path"))
-    if path is None or not path.startswith("/"):
-        raise InvalidValueError(
-            f"local_dataset_root_path must be a folder of this machine, not {shorten(root)}"
-        )
-    return path
 
 
 class LinkedFiles(Protocol):

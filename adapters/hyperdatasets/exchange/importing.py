@@ -16,14 +16,14 @@ from ....engine.errors import FramelodeError, NotFoundError, UsageError
 from ....engine.frames.frame_group import frame_from_dict
 from ....engine.frames.record import encode_record
 from ....engine.frames.single_frame import SingleFrame
-from ....engine.frames.source import path_or_uri
+from ....engine.frames.source import check_root, path_or_uri
 from ....engine.iterables import chunked
 from ....engine.log.context import acting
 from ....engine.log.decoding import gc_paused
 from ....engine.storage.atomic_files import from_home
 from ....engine.storage.root_folder import RootFolder
 from ....engine.tracing import traced
-from ....engine.writes.encoder import Refusal, WireEncoder, check_root
+from ....engine.writes.encoder import Refusal, WireEncoder
 from ....engine.writes.report import WriteReport
 from ....projections.tables.catalog import DRAFT, DatasetRow, VersionRow
 from ...display.progress import notebook_bar

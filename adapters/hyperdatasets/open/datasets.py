@@ -16,11 +16,11 @@ from ....engine.frames.single_frame import SingleFrame
 from ....engine.frames.source import path_or_uri
 from ....engine.sources.relocation import local_uris
 from ....engine.validation import check_flags, check_tags, is_series, items, refusal, shorten
-from ..api_helpers import warn_of_ignored
+from ..api_helpers import UPLOAD_RETRIES, warn_of_ignored
 from ..dataset import Dataset
 from ..tag_filter import TagFilter
 from ..version import DatasetVersion
-from ..version_writer import UPLOAD_RETRIES, VersionWriter, raise_if_refused
+from ..version_writer import VersionWriter, raise_if_refused
 from .classes import OpenObject
 from .entries import DataEntry, entry_of
 from .vector_search import VectorSearch
