@@ -53,7 +53,7 @@ class Runner:
     store : ProjectionStore
         The database of the tables. They belong to this log only.
     projections : iterable of Projection
-        The projections.
+        The projections, read when they are first needed together: one that is read alone does without the others.
     place : str
         Location of the log relative to the store; see `Tracking`.
 
@@ -70,8 +70,8 @@ class Runner:
     ) -> None:
         self._log = log
         self.store = store
-        self.projections = tuple(projections)
-        self._eager = tuple(each for each in self.projections if not each.on_demand)
+        self._given = projections
+        self._all: tuple[Projection, ...] | None = None
         self._tracking = Tracking(log, store.name, place)
         forks.renewed(self._renew)
         with store.write() as connection:
@@ -81,6 +81,18 @@ class Runner:
         self._tracks: dict[str, Track] = {}
         self._has_pending = False
         self._lock = threading.RLock()
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """All projections."""
+        with self._lock:
+            if self._all is None:
+                self._all = tuple(self._given)
+            return self._all
+
+    @property
+    def _eager(self) -> list[Projection]:
+        return [each for each in self.projections if not each.on_demand]
 
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
         """Replay the events that the projection lacks. Takes microseconds if there are none."""

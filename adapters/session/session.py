@@ -14,33 +14,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from ...engine import forks
-from ...engine.blobs.read_only import ReadOnlyBlobStore
 from ...engine.datasets.repository import AggregateRepository
 from ...engine.errors import UsageError
+from ...engine.frames.record import MAX_FRAME_BYTES
 from ...engine.keys import is_plain_id
 from ...engine.log.contract import Clock, Head, Log
 from ...engine.log.moments import Moment
-from ...engine.log.prefix import LogPrefix
 from ...engine.times import system_clock
 from ...engine.validation import shorten
-from ...engine.writes.encoder import MAX_FRAME_BYTES
-from ...projections.history.table import BatchRow, History, HistoryQuery
 from ...projections.projection import Projection
-from ...projections.queries.stored import FrameColumns
 from ...projections.runner import Runner
 from ...projections.states.cache import StateCache
 from ...projections.states.fold import State
-from ...projections.states.past import PastStates
 from ...projections.states.snapshots import Snapshots
-from ...projections.tables.alf import Alf
-from ...projections.tables.blob_references import BlobNames
 from ...projections.tables.catalog import REMOVED, Catalog, VersionRow
-from ...projections.tables.lakes import Lakes
-from ...projections.tables.pins import Pins
-from ...projections.tables.stats import Counts, Stats
-from ...projections.tables.stores import Stores
-from ...projections.tables.uploads import Uploads
-from ...projections.tables.views import Views
 from ..sql.database import read_only_error
 from ..sql.log.log import SqlLog
 from ..sql.open import open_database
@@ -50,24 +37,11 @@ from .open import complete, open_snapshots, save_settings
 
 if TYPE_CHECKING:
     from ...engine.blobs.store import BlobStore
+    from ...projections.history.table import BatchRow, HistoryQuery
+    from ...projections.tables.stats import Counts
     from .blobs import BlobAccess
     from .past import SessionCache
     from .writes import Writes
-
-PROJECTIONS: tuple[type[Projection], ...] = (
-    Catalog,
-    Stats,
-    BlobNames,
-    Uploads,
-    History,
-    Pins,
-    Stores,
-    Lakes,
-    Alf,
-    Views,
-    FrameColumns,
-)
-"""The projections of an engine. A public API that needs another one adds it here."""
 
 logger = logging.getLogger("framelode.session")
 
@@ -202,6 +176,8 @@ class Session(ABC):
 
     def history_page(self, query: HistoryQuery, last: int | None, size: int) -> Sequence[BatchRow]:
         """Return the next record batches that may match a query, after the one at position `last`."""
+        from ...projections.history.table import History
+
         with self.present.read(History) as (history, connection):
             return history.page(connection, query, last, size)
 
@@ -290,10 +266,11 @@ class LiveSession(Session):
                 else open_projections(self.location.projections, is_ours=where.owns_projections)
             )
             opened.callback(self.database.close)
-            projections = {kind: kind(self.log) for kind in PROJECTIONS}
-            self._projections: dict[type[Projection], Projection] = {**projections}
+            self._projections: dict[type[Projection], Projection] = {}
             self.catalog = self.projection(Catalog)
-            self.runner = Runner(self.log, self.database, projections.values(), self.location.log_place)
+            self.runner = Runner(
+                self.log, self.database, map(self.projection, _all_kinds()), self.location.log_place
+            )
             if not where.read_only:
                 # Written last, after everything in them is known to belong to this engine.
                 save_settings(where, self.sql_log)
@@ -347,7 +324,11 @@ class LiveSession(Session):
 
     def projection(self, kind: type[Kind]) -> Kind:
         """Return the projection of a class."""
-        return self._projections[kind]  # pyright: ignore[reportReturnType] - the key is its type
+        made = self._projections.get(kind)
+        if made is None:
+            # If two threads create it, the first one is kept.
+            made = self._projections.setdefault(kind, kind(self.log))
+        return made  # pyright: ignore[reportReturnType] - the key is its type
 
     @contextmanager
     def read(self, kind: type[Kind]) -> Generator[tuple[Kind, sa.Connection], None, None]:
@@ -380,7 +361,11 @@ class LiveSession(Session):
     def blobs(self) -> BlobStore:
         """The store of file contents, opened when first used."""
         store = self.blob_access.store
-        return ReadOnlyBlobStore(store, self._refusal) if self.location.read_only else store
+        if not self.location.read_only:
+            return store
+        from ...engine.blobs.read_only import ReadOnlyBlobStore
+
+        return ReadOnlyBlobStore(store, self._refusal)
 
     @property
     def blob_access(self) -> BlobAccess:
@@ -389,6 +374,10 @@ class LiveSession(Session):
 
     def viewed_states(self) -> Iterator[State]:
         """Yield what stored views read of existing versions that have changed since, or may have."""
+        from ...engine.log.prefix import LogPrefix
+        from ...projections.states.past import PastStates
+        from ...projections.tables.views import Views
+
         with self.read(Views) as (views, connection):
             found = {
                 (each.position, each.version)
@@ -406,11 +395,15 @@ class LiveSession(Session):
 
     def version_totals(self) -> dict[str, int]:
         """Return the number of frames of each version that holds any."""
+        from ...projections.tables.stats import Stats
+
         with self.read(Stats) as (stats, connection):
             return stats.totals(connection)
 
     def version_counts(self, version_id: str) -> Counts:
         """Return the label counts of a version."""
+        from ...projections.tables.stats import Stats
+
         with self.read(Stats) as (stats, connection):
             return stats.version_counts(connection, version_id)
 
@@ -424,6 +417,13 @@ class LiveSession(Session):
             self._writes.close()
         self.sql_log.close()
         self.database.close()
+
+
+def _all_kinds() -> Iterator[type[Projection]]:
+    # A reader of frames needs only one of them.
+    from .projections import PROJECTIONS
+
+    yield from PROJECTIONS
 
 
 def open_session(url: str, read_only: bool = False) -> LiveSession:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framelode.adapters.session import session
+from framelode.adapters.session import projections
 from framelode.engine.events import registry
 
 from .events import TOYS
@@ -11,5 +11,5 @@ from .projection import Toys
 
 def attach(replace=setattr):
     """Attach the API, as its entries in the two tables would; a test gives `monkeypatch.setattr`."""
-    replace(session, "PROJECTIONS", (*session.PROJECTIONS, Toys))
+    replace(projections, "PROJECTIONS", (*projections.PROJECTIONS, Toys))
     replace(registry, "STREAMS", (*registry.STREAMS, TOYS))
