@@ -207,6 +207,18 @@ with framelode.connect(sys.argv[1]):
     assert not heavy(
         loaded, "eventsourcing", "fsspec", "lark", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"
     )
+    # Projections and rooms that other uses need. A first read takes longer with each of them.
+    others = (
+        "engine.blobs.store",
+        "engine.writes",
+        "projections.history",
+        "projections.queries",
+        "projections.tables",
+    )
+    others += ("adapters.display.html", "adapters.uploads", "adapters.hyperdatasets.version_writer")
+    found = {name for name in loaded if name.startswith(tuple(f"framelode.{each}" for each in others))}
+    assert found == {"framelode.projections.tables", "framelode.projections.tables.catalog"}
+    assert "filelock" not in loaded
 
 
 COMMAND = """import sys
