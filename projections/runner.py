@@ -18,7 +18,7 @@ from ..engine.log.worker_log import require_read, worker_log
 from ..engine.tracing import POSITION, span
 from .pages import Page, cut_pages, read_pages
 from .projection import FoldedProjection, Projection, ProjectionStore
-from .tracking import Track, Tracking
+from .tracking import UNTRACKED, Track, Tracking
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -97,9 +97,32 @@ class Runner:
     def catch_up(self, projection: Projection, progress: Progress | None = None) -> None:
         """Replay the events that the projection lacks. Takes microseconds if there are none."""
         with self._lock:
-            head = self._log.head()
-            if self._tracks.get(projection.full_name) != Track(head.position, head.digest):
+            head, track = self._log.head(), self._tracks.get(projection.full_name, UNTRACKED)
+            if projection.topics is not None and not track.has_tables:
+                self._create_tables(projection)
+            if not self._is_at(projection, head):
                 self._catch_up((projection,), head, progress)
+
+    def needed(self, projections: Sequence[Projection]) -> list[Projection]:
+        """Bring projections up to date, and return those that have tables: no event concerns the others."""
+        with self._lock:
+            self._catch_up(projections, self._log.head())
+            return [each for each in projections if self._tracks[each.full_name].has_tables]
+
+    def _is_at(self, projection: Projection, head: Head) -> bool:
+        track = self._tracks.get(projection.full_name)
+        return track is not None and (track.position, track.digest) == (head.position, head.digest)
+
+    def _create_tables(self, projection: Projection) -> None:
+        """Create the tables of a projection for a reader, unless another process has."""
+        with self.store.write() as connection:
+            tracks = self._found_tracks(connection, (projection,))
+            track = tracks[projection.full_name]
+            if not track.has_tables:
+                self._tracking.reset(connection, projection)
+                track = tracks[projection.full_name] = Track(track.position, track.digest)
+                self._tracking.write(connection, (projection,), tracks)
+        self._tracks |= tracks
 
     def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Bring all projections up to date, also those on demand. Events that several of them read are read once.
@@ -150,7 +173,9 @@ class Runner:
             self._tracking.reset(connection, projection)
             for page in cut_pages(self._log, headers):
                 projection.apply(connection, page)
-            self._tracking.write(connection, (projection,), Track(head.position, head.digest))
+            self._tracking.write(
+                connection, (projection,), {projection.full_name: Track(head.position, head.digest)}
+            )
 
     def follow(self, stop: threading.Event, poll_seconds: float = _POLL_SECONDS) -> Iterator[int]:
         """Keep the projections that are `kept` up to date, and yield the position after each change.
@@ -219,21 +244,35 @@ class Runner:
             if any(track.position < near for track in self._found_tracks(connection, fresh).values()):
                 return False
             self._catch_up_in(connection, fresh)
+            tracks = self._found_tracks(connection, fresh)
             for old, new in zip(live, fresh, strict=True):
-                self._tracking.swap(connection, old, new)
+                self._tracking.swap(connection, old, new, has_tables=tracks[new.full_name].has_tables)
         return True
 
     def write_folded(self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch) -> bool:
         """Write changes that were computed elsewhere. Returns False if another process has advanced the projections."""
-        reached = Track(stretch.position, stretch.digest)
         with self.store.write() as connection:
             tracks = self._found_tracks(connection, projections)
             if {track.position for track in tracks.values()} != {stretch.after}:
                 return False
             for each, folded in zip(projections, stretch.folded, strict=True):
-                each.write(connection, folded)
-            self._tracking.write(connection, projections, reached)
-        self._tracks |= {each.full_name: reached for each in projections}
+                has_tables = self._prepare(connection, each, tracks, stretch.topics)
+                if has_tables:
+                    each.write(connection, folded)
+                tracks[each.full_name] = Track(stretch.position, stretch.digest, has_tables)
+            self._tracking.write(connection, projections, tracks)
+        self._tracks |= tracks
+        return True
+
+    def _prepare(
+        self, connection: sa.Connection, each: Projection, tracks: dict[str, Track], topics: frozenset[str]
+    ) -> bool:
+        """Create the tables of a projection if the next events have one of its topics. Returns whether it has tables."""
+        if tracks[each.full_name].has_tables:
+            return True
+        if not _concern(each, topics):
+            return False
+        self._tracking.reset(connection, each)
         return True
 
     @contextmanager
@@ -244,7 +283,8 @@ class Runner:
             self._tracks.clear()
             kept = self.kept()
             self._catch_up(kept, self._log.head())
-        tables = [name for each in kept for name in each.metadata.tables]
+            with_tables = [each for each in kept if self._tracks[each.full_name].has_tables]
+        tables = [name for each in with_tables for name in each.metadata.tables]
         with self.store.snapshot(tables) as connection:
             yield connection
 
@@ -258,12 +298,12 @@ class Runner:
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
         with self.store.read() as connection:
-            return self.positions_in(connection, (projection,))[0]
+            return self.tracks_in(connection, (projection,))[0].position
 
-    def positions_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> list[int]:
+    def tracks_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> list[Track]:
         """Return the positions that projections have reached, as seen by a connection."""
         tracks = self._tracking.read(connection, projections)
-        return [tracks[each.full_name].position if each.full_name in tracks else 0 for each in projections]
+        return [tracks.get(each.full_name, UNTRACKED) for each in projections]
 
     def _catch_up(
         self,
@@ -273,15 +313,14 @@ class Runner:
         executor: Executor | None = None,
     ) -> None:
         """Bring projections up to date page by page. Projections at the same position share a page."""
-        level = Track(head.position, head.digest)
-        behind = [each for each in projections if self._tracks.get(each.full_name) != level]
+        behind = [each for each in projections if not self._is_at(each, head)]
         if not behind and executor is None:
             return
         names = {"framelode.projections": [each.name for each in behind], POSITION: head.position}
         with span("catch_up", self._log, names):
             if executor is not None:
                 self._catch_up_on(executor, projections, head, progress)
-                behind = [each for each in projections if self._tracks.get(each.full_name) != level]
+                behind = [each for each in projections if not self._is_at(each, head)]
             while behind:
                 self._step(behind, head)
                 behind = [each for each in behind if self._tracks[each.full_name].position < head.position]
@@ -330,13 +369,13 @@ class Runner:
         position = min(positions)
         page = self._page(position, min([head.position, *(positions - {position})]))
         if page is not None:
-            reached = Track(page[-1].last_position, page[-1].digest)
             behind = [each for each in projections if tracks[each.full_name].position == position]
             for each in behind:
-                if each.topics is None or not each.topics.isdisjoint(page.topics):
+                has_tables = self._prepare(connection, each, tracks, page.topics)
+                if _concern(each, page.topics):
                     each.apply(connection, page)
-            self._tracking.write(connection, behind, reached)
-            tracks |= {each.full_name: reached for each in behind}
+                tracks[each.full_name] = Track(page[-1].last_position, page[-1].digest, has_tables)
+            self._tracking.write(connection, behind, tracks)
         return tracks
 
     def _catch_up_in(self, connection: sa.Connection, projections: Sequence[Projection]) -> None:
@@ -360,15 +399,28 @@ class Runner:
         return page
 
     def _found_tracks(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
-        """Return the positions of projections by full name. Projections that do not match the log are emptied."""
+        """Return the positions of projections by full name. Projections that do not match the log are emptied.
+
+        Those of few topics get their tables when an event has one of these, or a reader needs them.
+        """
         tracks = self._tracking.read(connection, projections)
         for each in projections:
-            if each.full_name not in tracks:
+            if each.full_name in tracks:
+                continue
+            if each.topics is None:
                 self._tracking.reset(connection, each)
                 tracks[each.full_name] = Track(0, b"")
+            else:
+                self._tracking.forget(connection, each)
+                tracks[each.full_name] = UNTRACKED
         return tracks
 
     def _remember(self, tracks: dict[str, Track], head: Head) -> None:
         for name, track in tracks.items():
             at_head = track.position == head.position
-            self._tracks[name] = Track(head.position, head.digest) if at_head else track
+            self._tracks[name] = Track(head.position, head.digest, track.has_tables) if at_head else track
+
+
+def _concern(projection: Projection, topics: frozenset[str]) -> bool:
+    """Whether a projection replays events of some topics, or all events."""
+    return projection.topics is None or not projection.topics.isdisjoint(topics)

@@ -36,12 +36,15 @@ class Stretch(msgspec.Struct):
         Digest of the log at `position`.
     folded : list
         The result of each projection.
+    topics : frozenset of str
+        Topics of the events that are no frames.
     """
 
     after: int
     position: int
     digest: bytes
     folded: list[Any]
+    topics: frozenset[str]
 
 
 def fold_stretch(
@@ -65,7 +68,8 @@ def fold_page(
         pairs = zip(projections, before.folded, folded, strict=True)
         folded = [projection.merge(earlier, later) for projection, earlier, later in pairs]
     after = before.after if before else page[0].first_position - 1
-    return Stretch(after, page[-1].last_position, page[-1].digest, folded)
+    topics = page.topics | before.topics if before else page.topics
+    return Stretch(after, page[-1].last_position, page[-1].digest, folded, topics)
 
 
 def fold_stretches(

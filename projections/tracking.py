@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,6 +17,9 @@ from .projection import Projection
 from .statements import CompiledStatement, DirectInsert, DirectQuery, SchemaStatements
 
 logger = logging.getLogger("framelode.projections")
+
+_NO_TABLES = ""
+"""The stored shape of a projection whose tables are not created yet."""
 
 TRACKING_TABLE = "projection_tracking_v1"
 
@@ -56,10 +60,17 @@ _delete_row = CompiledStatement(
 
 
 class Track(msgspec.Struct, frozen=True):
-    """A position that a projection has reached, and the digest of the log there."""
+    """A position that a projection has reached, and the digest of the log there.
+
+    Without tables, no event up to the position has one of its topics.
+    """
 
     position: int
     digest: bytes
+    has_tables: bool = True
+
+
+UNTRACKED = Track(0, b"", has_tables=False)
 
 
 class Tracking:
@@ -127,7 +138,7 @@ class Tracking:
         tracks: dict[str, Track] = {}
         for projection in projections:
             row = rows.get(projection.full_name)
-            if row is None or (row.shape, row.log_uuid) != (projection.shape, uuid):
+            if row is None or row.log_uuid != uuid or row.shape not in (projection.shape, _NO_TABLES):
                 continue
             if not (isinstance(row.position, int) and isinstance(row.digest, bytes)):
                 continue  # damaged: replayed again
@@ -135,7 +146,7 @@ class Tracking:
             if place not in fitting:
                 fitting[place] = self._fits(*place)
             if fitting[place]:
-                tracks[projection.full_name] = Track(*place)
+                tracks[projection.full_name] = Track(*place, row.shape != _NO_TABLES)
         return tracks
 
     def _fits(self, position: int, digest: bytes) -> bool:
@@ -158,12 +169,18 @@ class Tracking:
                 position,
             )
 
-    def write(self, connection: sa.Connection, projections: Sequence[Projection], track: Track) -> None:
-        """Record the position of some projections."""
+    def write(
+        self, connection: sa.Connection, projections: Sequence[Projection], tracks: Mapping[str, Track]
+    ) -> None:
+        """Record the positions of some projections, given by their full names."""
         if not self._is_owner:
             self._claim(connection)
-        own = (self._log.uuid, track.position, track.digest)
-        _write_rows.execute_many(connection, [(each.full_name, each.shape, *own) for each in projections])
+        rows: list[Sequence[Any]] = []
+        for each in projections:
+            track = tracks[each.full_name]
+            shape = each.shape if track.has_tables else _NO_TABLES
+            rows.append((each.full_name, shape, self._log.uuid, track.position, track.digest))
+        _write_rows.execute_many(connection, rows)
 
     def reset(self, connection: sa.Connection, projection: Projection) -> None:
         """Drop the tables of a projection and create empty ones."""
@@ -171,11 +188,18 @@ class Tracking:
         projection.schema.create(connection)
         _delete_row.execute(connection, (projection.full_name,))
 
-    def swap(self, connection: sa.Connection, live: Projection, fresh: Projection) -> None:
-        """Replace the live tables and their tracking row by those of `fresh`."""
+    def forget(self, connection: sa.Connection, projection: Projection) -> None:
+        """Drop the tables of a projection that was tracked."""
+        if _delete_row.execute(connection, (projection.full_name,)).rowcount:
+            projection.schema.drop(connection)
+
+    def swap(
+        self, connection: sa.Connection, live: Projection, fresh: Projection, *, has_tables: bool
+    ) -> None:
+        """Replace the live tables and their tracking row by those of `fresh`, if it has any."""
         live.schema.drop(connection)
         pairs = zip(live.metadata.sorted_tables, fresh.metadata.sorted_tables, strict=True)
-        for old, new in pairs:
+        for old, new in pairs if has_tables else ():
             connection.execute(sa.DDL(f'ALTER TABLE "{new.name}" RENAME TO "{old.name}"'))  # type: ignore[no-untyped-call]
         connection.execute(sa.delete(_tracking).where(_column.projection == live.full_name))
         renamed = sa.update(_tracking).where(_column.projection == fresh.full_name)

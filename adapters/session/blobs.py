@@ -100,9 +100,9 @@ class BlobAccess:
         They are those that frames of existing versions and other projections refer to, and those of stored views. A blob that
         was deleted before a view was stored is not missing.
         """
-        keepers = [each for each in self._runner.projections if type(each).blobs is not Projection.blobs]
-        for projection in keepers:
-            self._runner.catch_up(projection)
+        keepers = self._runner.needed(
+            [each for each in self._runner.projections if type(each).blobs is not Projection.blobs]
+        )
         with self._runner.store.read() as connection:
             others = {d for each in keepers for d in each.blobs(connection) if is_digest(d)}
         session, log, ledger = self._session, self._commands.log, self._commands.blob_ledger

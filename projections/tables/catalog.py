@@ -43,7 +43,7 @@ def fold_catalog(log: LogPrefix, store: ProjectionStore, catalog: Catalog, now: 
     with store.write() as connection:
         tracking.reset(connection, catalog)
         catalog.write(connection, changes)
-        tracking.write(connection, (catalog,), Track(head.position, head.digest))
+        tracking.write(connection, (catalog,), {catalog.full_name: Track(head.position, head.digest)})
 
 
 def _add_last_updates(log: LogPrefix, changes: CatalogChanges, now: Iterable[VersionRow]) -> None:

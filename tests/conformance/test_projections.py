@@ -19,6 +19,7 @@ import worker_parts
 from forked import FORKED
 from hypothesis import given
 from hypothesis import strategies as st
+from projection_tables import rows_by_table
 from sizes import examples
 
 import framelode
@@ -122,13 +123,7 @@ on_both = pytest.mark.parametrize(
 
 
 def dump(store, *projections):
-    """Return the rows of all tables, by name; the order of rows says nothing."""
-    with store.read() as connection:
-        return {
-            table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in projections
-            for table in projection.metadata.sorted_tables
-        }
+    return rows_by_table(store, projections)
 
 
 def folded(log, kind, page_events=50_000, stops=()):

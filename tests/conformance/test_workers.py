@@ -10,10 +10,10 @@ import histories
 import msgspec
 import pytest
 import rich_log
-import sqlalchemy as sa
 from dask_cluster import local_cluster
 from distributed import Client
 from hypothesis import given
+from projection_tables import rows_by_table
 from sizes import examples, sized
 
 import framelode
@@ -48,12 +48,7 @@ def cut(patch, events):
 
 def tables(engine):
     """Return the rows of all projections, by table."""
-    with engine.session.runner.store.read() as connection:
-        return {
-            table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in engine.session.runner.kept()
-            for table in projection.metadata.sorted_tables
-        }
+    return rows_by_table(engine.session.runner.store, engine.session.runner.kept())
 
 
 def fingerprints(engine):

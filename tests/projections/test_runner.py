@@ -15,14 +15,17 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
+from projection_tables import rows_by_table
 from sizes import examples
 
 import framelode
 from framelode import DatasetVersion, SingleFrame, UsageError
+from framelode.adapters.execution_store import ExecutionStore
 from framelode.adapters.sql.sqlite.database import SqliteDatabase
 from framelode.projections import runner as runner_module
 from framelode.projections.projection import Projection
 from framelode.projections.runner import Runner
+from framelode.projections.tables.stores import Stores
 
 
 class Seen(Projection):
@@ -311,12 +314,87 @@ class TestRebuild:
         engine.close()
 
     def dump(self, store, runner):
-        with store.read() as connection:
-            return {
-                table.name: sorted(map(tuple, connection.execute(sa.select(table))))
-                for projection in runner.projections
-                for table in projection.metadata.sorted_tables
-            }
+        return rows_by_table(store, runner.projections)
+
+
+class TestTables:
+    """Tables of projections that name topics are created when an event or a reader needs them."""
+
+    @pytest.fixture
+    def named(self, engine, store):
+        """Makes runners with a projection of topics, as several processes would."""
+        return lambda: Runner(engine.log, store, [Stores(engine.log)])
+
+    def created(self, store):
+        return any(name.startswith("stores_") for name in tables(store))
+
+    def test_an_event_needs_them(self, engine, draft, store, named, small_pages):
+        runner = named()
+        runner.catch_up_all()
+        assert runner.position(runner.projections[0]) == engine.log.head().position > 0
+        assert not self.created(store)
+        ExecutionStore.create("a").set("k", 1)
+        grow(draft)
+        runner.catch_up_all()
+        found = rows_by_table(store, runner.projections)
+        engine.session.runner.catch_up_all()
+        assert found == rows_by_table(engine.session.database, [engine.session.projection(Stores)])
+        assert len(found["stores_document_v1"]) == 1
+
+    def test_a_reader_needs_them_and_replays_nothing(self, engine, draft, store, named, monkeypatch):
+        grow(draft)
+        runner = named()
+        runner.catch_up_all()
+        monkeypatch.setattr(Stores, "apply", lambda *_: pytest.fail("there is nothing to replay"))
+        (stores,) = runner.projections
+        runner.catch_up(stores)
+        assert self.created(store)
+        assert set(map(len, rows_by_table(store, [stores]).values())) == {0}
+        assert runner.position(stores) == engine.log.head().position
+
+    def test_another_process_creates_them_once(self, engine, draft, store, named):
+        one, other = named(), named()
+        one.catch_up_all()
+        other.catch_up(other.projections[0])
+        ExecutionStore.create("a").set("k", 1)
+        other.catch_up_all()
+        ExecutionStore.create("b").set("k", 1)
+        one.catch_up_all()
+        one.catch_up(one.projections[0])
+        assert len(rows_by_table(store, one.projections)["stores_store_v1"]) == 2
+
+    def test_a_rebuild_without_an_event_drops_them(self, draft, store, named):
+        runner = named()
+        (stores,) = runner.projections
+        runner.catch_up(stores)
+        runner.rebuild()
+        assert not self.created(store)
+        runner.catch_up(stores)
+        assert self.created(store)
+
+    def test_a_rebuild_after_an_event_creates_them(self, engine, draft, store, named):
+        runner = named()
+        runner.catch_up_all()
+        ExecutionStore.create("a").set("k", 1)
+        runner.rebuild()
+        assert len(rows_by_table(store, runner.projections)["stores_document_v1"]) == 1
+
+    def test_verify_misses_those_that_an_event_needs(self, tmp_path):
+        engine = framelode.connect(tmp_path / "engine")
+        ExecutionStore.create("a").set("k", 1)
+        engine.verify()
+        engine.close()
+        with closing(sqlite3.connect(tmp_path / "engine" / "projections.db")) as database, database:
+            for table in ("stores_store_v1", "stores_document_v1", "stores_expiring_v1"):
+                database.execute(f"DROP TABLE {table}")
+            database.execute("UPDATE projection_tracking_v1 SET shape = '' WHERE projection LIKE 'stores%'")
+        with framelode.connect(tmp_path / "engine") as engine:
+            with pytest.raises(framelode.IntegrityError, match="stores_store_v1 differs from a fresh replay"):
+                engine.verify()
+            engine.rebuild()
+            engine.verify()
+            assert ExecutionStore.create("a").get("k") == 1
+        engine.close()
 
 
 class TestReleases:

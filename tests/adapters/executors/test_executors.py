@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 import pytest
 import rich_log
-import sqlalchemy as sa
 import worker_parts
 from command_line import run, run_json
 from dask_cluster import local_cluster, worker_pids
 from distributed import Client
 from distributed.threadpoolexecutor import ThreadPoolExecutor as DaskThreads
 from patience import PATIENCE
+from projection_tables import rows_by_table
 
 import framelode
 from framelode.adapters.executors import dask as cluster_module
@@ -86,12 +86,7 @@ def engine(folder, monkeypatch):
 
 
 def tables(engine):
-    with engine.session.runner.store.read() as connection:
-        return {
-            table.name: sorted(map(repr, connection.execute(sa.select(table))))
-            for projection in engine.session.runner.projections
-            for table in projection.metadata.sorted_tables
-        }
+    return rows_by_table(engine.session.runner.store, engine.session.runner.projections)
 
 
 def pids_of(workers):

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 import pytest
 import rich_log
 import sqlalchemy as sa
+from projection_tables import rows_by_table
 from sqlalchemy import event
 
 import framelode
@@ -37,13 +38,7 @@ def before(rich):
 
 def tables(engine):
     """Return all tables of the projections' database that hold what was folded."""
-    with engine.session.runner.store.read() as connection:
-        live = [
-            table
-            for projection in engine.session.runner.projections
-            for table in projection.metadata.sorted_tables
-        ]
-        return {table.name: sorted(map(repr, connection.execute(sa.select(table)))) for table in live}
+    return rows_by_table(engine.session.runner.store, engine.session.runner.projections)
 
 
 def leftovers(engine):
