@@ -117,12 +117,17 @@ class Runner:
         """Create the tables of a projection for a reader, unless another process has."""
         with self.store.write() as connection:
             tracks = self._found_tracks(connection, (projection,))
-            track = tracks[projection.full_name]
-            if not track.has_tables:
-                self._tracking.reset(connection, projection)
-                track = tracks[projection.full_name] = Track(track.position, track.digest)
-                self._tracking.write(connection, (projection,), tracks)
+            self._add_tables(connection, projection, tracks)
         self._tracks |= tracks
+
+    def _add_tables(
+        self, connection: sa.Connection, projection: Projection, tracks: dict[str, Track]
+    ) -> None:
+        track = tracks[projection.full_name]
+        if not track.has_tables:
+            self._tracking.reset(connection, projection)
+            tracks[projection.full_name] = Track(track.position, track.digest)
+            self._tracking.write(connection, (projection,), tracks)
 
     def catch_up_all(self, progress: Progress | None = None, executor: Executor | None = None) -> None:
         """Bring all projections up to date, also those on demand. Events that several of them read are read once.
@@ -244,8 +249,11 @@ class Runner:
             if any(track.position < near for track in self._found_tracks(connection, fresh).values()):
                 return False
             self._catch_up_in(connection, fresh)
-            tracks = self._found_tracks(connection, fresh)
-            for old, new in zip(live, fresh, strict=True):
+            tracks, before = self._found_tracks(connection, fresh), self.tracks_in(connection, live)
+            for old, track, new in zip(live, before, fresh, strict=True):
+                if track.has_tables:
+                    # Whoever reads them relies on them.
+                    self._add_tables(connection, new, tracks)
                 self._tracking.swap(connection, old, new, has_tables=tracks[new.full_name].has_tables)
         return True
 

@@ -86,7 +86,9 @@ def summary_of(engine):
 
 def uploads_of(engine):
     digests = [f"{number:02x}" * 32 for number in range(256)]
-    found = engine.session.writes.uploads._ledger.find("s3://bucket/up", digests)
+    index = engine.session.writes.uploads._ledger
+    is_empty, found = index.is_empty("s3://bucket/up"), index.find("s3://bucket/up", digests)
+    assert is_empty is not bool(found)
     return sorted(file.uri for file in found.values())
 
 

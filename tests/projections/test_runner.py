@@ -363,14 +363,20 @@ class TestTables:
         one.catch_up(one.projections[0])
         assert len(rows_by_table(store, one.projections)["stores_store_v1"]) == 2
 
-    def test_a_rebuild_without_an_event_drops_them(self, draft, store, named):
+    def test_a_rebuild_without_an_event_creates_none_and_keeps_them(self, engine, draft, store, named):
         runner = named()
         (stores,) = runner.projections
-        runner.catch_up(stores)
+        runner.catch_up_all()
         runner.rebuild()
         assert not self.created(store)
         runner.catch_up(stores)
+        runner.rebuild()
         assert self.created(store)
+        assert runner.position(stores) == engine.log.head().position
+        grow(draft)
+        ExecutionStore.create("a").set("k", 1)
+        runner.catch_up(stores)
+        assert len(rows_by_table(store, [stores])["stores_document_v1"]) == 1
 
     def test_a_rebuild_after_an_event_creates_them(self, engine, draft, store, named):
         runner = named()
