@@ -133,13 +133,6 @@ def _keeps_files_in_memory(folder):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """Start half as many processes again as there are cores: tests wait for servers and other processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, cores * 3 // 2)
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of a file in one process: what they share is made once. Files come in the order of the tests."""
     config.option.loadscopereorder = False
