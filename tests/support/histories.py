@@ -24,7 +24,8 @@ def key_with_mix(mixed: int, lo: int) -> bytes:
 
 
 COLLIDING = [key_with_mix(mixed, lo).hex() for mixed in (0, 1 << 63, MASK) for lo in (0, 1, MASK)]
-"""Ids of 32 hex digits; three share each mix."""
+COLLIDING += [key_with_mix(mixed, 0).hex() for mixed in (1, 0xFFFF, (1 << 63) + 1)]
+"""Ids of 32 hex digits; three share each mix, others its upper 48 bits."""
 
 IDS = [
     *COLLIDING,
