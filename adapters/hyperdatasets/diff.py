@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, count, repeat
 from typing import Any, overload
 
 import msgspec
@@ -38,7 +38,23 @@ _NO_FIELDS = b"\x80"
 """A record without fields, as msgpack."""
 
 
-class FrameDiff(msgspec.Struct, frozen=True):
+class _Contents:
+    """The frames of some differences in both versions. Those of a version are decoded together, when the first is read."""
+
+    def __init__(self, ids: list[str], positions: list[list[int]], changes: dict[int, FrameChange]) -> None:
+        self._ids, self._positions = ids, positions
+        self.payloads = [[changes[at].payload if at else b"" for at in side] for side in positions]
+
+    @cached_property
+    def before(self) -> list[Wire | None]:
+        return payload_wires(self._ids, self.payloads[0], self._positions[0])
+
+    @cached_property
+    def after(self) -> list[Wire | None]:
+        return payload_wires(self._ids, self.payloads[1], self._positions[1])
+
+
+class FrameDiff(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A frame that differs between two versions.
 
     Attributes
@@ -47,14 +63,22 @@ class FrameDiff(msgspec.Struct, frozen=True):
         Id of the frame.
     fields : tuple of str
         Names of the fields that differ. If only one version has the frame, all its fields.
-    before, after : dict or None
-        The frame in each version, in wire form; None if the version does not have it.
     """
 
     frame_id: str
     fields: tuple[str, ...]
-    before: Wire | None
-    after: Wire | None
+    _contents: _Contents
+    _place: int
+
+    @property
+    def before(self) -> Wire | None:
+        """The frame in the old version, in wire form; None if that version does not have it."""
+        return self._contents.before[self._place]
+
+    @property
+    def after(self) -> Wire | None:
+        """The frame in the new version, in wire form; None if that version does not have it."""
+        return self._contents.after[self._place]
 
     @property
     def labels_gained(self) -> dict[str, int]:
@@ -68,11 +92,21 @@ class FrameDiff(msgspec.Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the frame diff as plain JSON-like values."""
-        labels = {"labels_gained": self.labels_gained, "labels_lost": self.labels_lost}
-        return msgspec.to_builtins(self) | labels
+        names = ("frame_id", "fields", "before", "after", "labels_gained", "labels_lost")
+        return msgspec.to_builtins({name: getattr(self, name) for name in names})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FrameDiff) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self.frame_id, self.fields))
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.frame_id, self.fields, self.before, self.after
 
     def __repr__(self) -> str:
-        outcome = "changed" if self.before and self.after else "added" if self.after else "removed"
+        before, after = (payloads[self._place] for payloads in self._contents.payloads)
+        outcome = "changed" if before and after else "added" if after else "removed"
         which = f" ({', '.join(self.fields)})" if outcome == "changed" else ""
         return f"FrameDiff({printable(self.frame_id)} {outcome}{which})"
 
@@ -158,13 +192,12 @@ def _ids_of(part: Difference, changes: dict[int, FrameChange]) -> list[str]:
 
 
 def _frame_diffs(
-    ids: list[str], sides: list[list[int]], changes: dict[int, FrameChange]
+    ids: list[str], positions: list[list[int]], changes: dict[int, FrameChange]
 ) -> Iterator[FrameDiff]:
     """Yield the differences of some frames that are at given positions in both versions."""
-    payloads = [[changes[at].payload if at else b"" for at in positions] for positions in sides]
-    wires = [payload_wires(ids, some, at) for some, at in zip(payloads, sides, strict=True)]
-    fields = changed_fields(*([payload or _NO_FIELDS for payload in some] for some in payloads))
-    yield from map(FrameDiff, ids, map(tuple, fields), *wires)
+    contents = _Contents(ids, positions, changes)
+    fields = changed_fields(*([payload or _NO_FIELDS for payload in side] for side in contents.payloads))
+    return map(FrameDiff, ids, map(tuple, fields), repeat(contents), count())
 
 
 class DiffStats(msgspec.Struct, frozen=True):

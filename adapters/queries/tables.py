@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from ..arrow.pieces import pc
 from ..arrow.reader import decoded
 from ..arrow.schema import ROI_TYPES, SOURCE_TYPES, TYPES, Columns
 from ..hyperdatasets.address import Address
-from ..hyperdatasets.diff import FrameDiff, FrameDiffs, VersionState, diff_versions
+from ..hyperdatasets.diff import FrameDiffs, VersionState, diff_versions
 from ..hyperdatasets.history import HistoryArguments, engine_history
 from ..hyperdatasets.querying import find_positions
 from ..hyperdatasets.reading import log_order
@@ -216,25 +216,18 @@ def changes_table(session: Session, old: VersionRow, new: VersionRow) -> Table:
     parts = {"added": found.added, "removed": found.removed, "changed": found.changed}
 
     def batches(asked: pa.Schema) -> Iterator[pa.RecordBatch]:
-        opened = not {"fields", "before", "after"}.isdisjoint(asked.names)
-        return _batches(asked, _changed(parts, opened=opened))
+        return _batches(asked, _changed(parts, {"fields", "before", "after"}.intersection(asked.names)))
 
     return Table(CHANGES, batches)
 
 
-def _changed(parts: dict[str, FrameDiffs], *, opened: bool) -> Iterator[dict[str, Any]]:
+def _changed(parts: dict[str, FrameDiffs], opened: Collection[str]) -> Iterator[dict[str, Any]]:
     for change, frames in parts.items():
-        for each in frames if opened else frames.ids:
-            if isinstance(each, FrameDiff):
-                yield {
-                    FRAME_ID: each.frame_id,
-                    "change": change,
-                    "fields": each.fields,
-                    "before": each.before,
-                    "after": each.after,
-                }
-            else:
-                yield {FRAME_ID: each, "change": change}
+        if not opened:
+            yield from ({FRAME_ID: frame_id, "change": change} for frame_id in frames.ids)
+            continue
+        for each in frames:
+            yield {FRAME_ID: each.frame_id, "change": change} | {name: getattr(each, name) for name in opened}
 
 
 def versions_table(session: Session) -> Table:

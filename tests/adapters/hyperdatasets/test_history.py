@@ -449,6 +449,24 @@ class TestDiff:
         back = draft.diff(child)
         assert (back.added.ids, back.removed.ids, back.changed.ids) == (["b"], ["d"], ["a"])
 
+    def test_contents_are_decoded_once_and_outlive_the_diff(self, draft):
+        add(draft, *(frame(f"{n}", "cat") for n in range(5)))
+        child = snapshot(draft)
+        child.update_frames([frame(f"{n}", "dog") for n in range(4)])
+        entries = list(child.diff(draft).changed)
+        again = list(child.diff(draft).changed)
+        child.delete_frames([f"{n}" for n in range(5)])
+        for n, entry in reversed(list(enumerate(entries))):
+            assert entry.after is entry.after
+            assert (entry.before, entry.after) == (
+                frame(f"{n}", "cat").to_dict(),
+                frame(f"{n}", "dog").to_dict(),
+            )
+        assert entries == again
+        assert entries != again[::-1]
+        assert set(entries) == set(again)
+        assert entries[0] != "0"
+
     def test_of_a_version_and_itself(self, draft):
         add(draft, frame("a"))
         diff = draft.diff(draft)
