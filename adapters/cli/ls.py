@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...engine.errors import UsageError
+from ...engine.errors import NotFoundError, UsageError
+from ...engine.log.context import acting
 from ...engine.validation import did_you_mean
-from .options import AddressText, AsOf, Json, Limit, engine_of
-from .output import counted, limited, note, print_json, progress_bar
+from .options import Actor, AddressText, AsOf, Json, Limit, Yes, confirm, engine_of
+from .output import counted, limited, note, print_json, progress_bar, say
+
+if TYPE_CHECKING:
+    from ..engine import Engine
 
 listing = typer.Typer()
 
@@ -166,20 +170,55 @@ def query(
 @listing.command("views", epilog="Example: framelode views")
 def list_views(
     context: typer.Context,
+    remove: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VIEW",
+            help="Remove a view: its name, of several the last one stored, or its id. The history is kept.",
+        ),
+    ] = None,
     limit: Limit = None,
     as_of: AsOf = None,
+    yes: Yes = False,
+    actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """List the stored data views, oldest first."""
+    """List the stored data views, oldest first, or remove one."""
     from ...projections.tables.views import Views
     from . import dataset_views as shown
 
+    if remove is not None:
+        _one_of({"--remove": True, "--as-of": as_of is not None, "--limit": limit is not None})
+        with engine_of(context) as engine, acting(actor):
+            _remove_view(engine, remove, yes=yes, json=json)
+        return
     with (
         engine_of(context, as_of) as engine,
         engine.session.read(Views) as (projection, connection),
     ):
         found = list(limited(map(shown.stored_view, projection.find(connection)[::-1]), limit, "view"))
     print_json({"views": found}) if json else shown.print_stored_views(found)
+
+
+def _remove_view(engine: Engine, name: str, *, yes: bool, json: bool) -> None:
+    from ..hyperdatasets.views.data_view import DataView
+
+    with engine:
+        try:
+            view = DataView.get(dataview_name=name)
+        except NotFoundError:
+            if name not in {each.id for each in DataView.get_views()}:
+                raise
+            view = DataView.get(name)
+        view_id = view.id
+        confirm(
+            f"Remove the view {name}? Its history is kept; blobs that only it reads are deleted by `framelode gc`.",
+            yes=yes,
+        )
+        view.delete()
+    print_json({"removed": {"id": view_id, "name": view.name or ""}}) if json else say(
+        f"removed the view {name}"
+    )
 
 
 @listing.command(epilog="Example: framelode stats food@v2 --against food@v1")

@@ -77,7 +77,7 @@ class ViewMapping(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class ViewStored(Event, frozen=True, kw_only=True):
-    """A view was stored. It never changes: a changed view is another one.
+    """A view was stored. It never changes, unless it is removed: a changed view is another one.
 
     Attributes
     ----------
@@ -117,4 +117,16 @@ class ViewStored(Event, frozen=True, kw_only=True):
     seed: int = 0
 
 
-VIEWS = Streams("view-", (ViewStored,), label="view")
+class ViewRemoved(Event, frozen=True, kw_only=True):
+    """A stored view was removed.
+
+    Attributes
+    ----------
+    view : str
+        Its name.
+    """
+
+    view: str
+
+
+VIEWS = Streams("view-", (ViewStored, ViewRemoved), label="view")

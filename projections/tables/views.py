@@ -1,4 +1,4 @@
-"""The stored views, by id and by name."""
+"""The stored views that were not removed, by id and by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 import sqlalchemy as sa
 
-from ...engine.events.views import VIEWS, ViewStored
+from ...engine.events.views import VIEWS, ViewRemoved, ViewStored
 from ...engine.log.batch import BatchHeader
 from ...engine.times import utc
 from ..columns import from_json, text_key
@@ -43,11 +43,18 @@ class StoredView(msgspec.Struct, frozen=True):
     definition: ViewStored
 
 
-class Views(FoldedProjection[list[dict[str, Any]]]):
-    """A table of the stored views."""
+class _Changes(msgspec.Struct, frozen=True):
+    """Rows of the views that were stored, and keys of those that were removed, with the positions."""
+
+    stored: list[dict[str, Any]] = []
+    removed: list[dict[str, Any]] = []
+
+
+class Views(FoldedProjection[_Changes]):
+    """A table of the stored views that were not removed."""
 
     name: ClassVar[str] = "views"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
     topics: ClassVar[frozenset[str] | None] = VIEWS.topics
 
     def define_tables(self) -> None:
@@ -66,14 +73,29 @@ class Views(FoldedProjection[list[dict[str, Any]]]):
             sa.UniqueConstraint("name_key", "position"),
         )
 
-    def fold(self, page: Page) -> list[dict[str, Any]]:
-        """Return a row for each view."""
-        return [_row(header, position, event) for header, position, event in page.lifecycle(*VIEWS.events)]
+    def fold(self, page: Page) -> _Changes:
+        """Return a row for each view, and the key of each removed one."""
+        found = _Changes()
+        for header, position, event in page.lifecycle(*VIEWS.events):
+            if isinstance(event, ViewStored):
+                found.stored.append(_row(header, position, event))
+            else:
+                found.removed.append({"removed": _id_key(event), "at": position})
+        return found
 
-    def write(self, connection: sa.Connection, folded: list[dict[str, Any]]) -> None:
-        """Add rows to the table."""
-        if folded:
-            connection.execute(self.view.insert(), folded)
+    def merge(self, earlier: _Changes, later: _Changes) -> _Changes:
+        """Join the changes of two adjacent ranges."""
+        return _Changes(earlier.stored + later.stored, earlier.removed + later.removed)
+
+    def write(self, connection: sa.Connection, folded: _Changes) -> None:
+        """Add rows to the table, and delete those of removed views."""
+        if folded.stored:
+            connection.execute(self.view.insert(), folded.stored)
+        if folded.removed:
+            column = self.view.c
+            # By position, so that ranges of any size give the same rows.
+            is_removed = (column.id_key == sa.bindparam("removed")) & (column.position < sa.bindparam("at"))
+            connection.execute(sa.delete(self.view).where(is_removed), folded.removed)
 
     def find(
         self, connection: sa.Connection, view_id: str | None = None, name: str | None = None
@@ -88,11 +110,15 @@ class Views(FoldedProjection[list[dict[str, Any]]]):
         return [_view(row) for row in connection.execute(query)]
 
 
+def _id_key(event: ViewStored | ViewRemoved) -> bytes:
+    return text_key(event.originator_id.removeprefix(VIEWS.id))
+
+
 def _row(header: BatchHeader, position: int, event: ViewStored) -> dict[str, Any]:
     return {
         "position": position,
         "id": event.originator_id.removeprefix(VIEWS.id),
-        "id_key": text_key(event.originator_id.removeprefix(VIEWS.id)),
+        "id_key": _id_key(event),
         "name_key": text_key(event.view),
         "recorded_at": header.recorded_at,
         "actor": header.actor,

@@ -130,6 +130,8 @@ def steps(engine):
     view.set_labels({"animal": 1})
     view.store()
     view.store("test")
+    view.store("unwanted")
+    view.delete()
     yield
     DatasetVersion.create_new_dataset("empty", description="nothing yet")
     DatasetVersion.remove_version(dataset_id=dataset.id, version_name="left")

@@ -11,7 +11,8 @@ import numpy as np
 
 from ....engine.datasets.aggregate import Aggregate
 from ....engine.errors import InvalidValueError, NotFoundError, UsageError
-from ....engine.events.views import VIEWS, ViewMapping, ViewStored, ViewVersion
+from ....engine.events.base import Event
+from ....engine.events.views import VIEWS, ViewMapping, ViewRemoved, ViewStored, ViewVersion
 from ....engine.log.moments import Moment
 from ....engine.query.tree import Query
 from ....engine.validation import (
@@ -308,6 +309,34 @@ class DataView(KnownAttributes):
         application.run(["store_view", view_id], None, decide)
         self._id = view_id
         return view_id
+
+    def delete(self) -> None:
+        """Remove the stored view (extension). Reads of the past still find it, and the files that only it reads can be deleted.
+
+        This object stays usable. It is not stored any more, so that `id` is None.
+
+        Raises
+        ------
+        UsageError
+            The view is not stored, has changed since, or shows the past.
+        NotFoundError
+            The stored view was removed in the meantime.
+        """
+        view_id = self._id
+        if view_id is None:
+            raise UsageError("only a stored view can be deleted: get it with DataView.get")
+        self._session.require_present()
+        application = self._session.writes.application
+
+        def decide() -> tuple[list[Aggregate], dict[str, Any]]:
+            view = application.aggregates.load(_StoredView, VIEWS.id + view_id)
+            if view.name is None:
+                raise _no_view(view_id, None, (), "")
+            view.trigger(ViewRemoved, view=view.name)
+            return [view], {}
+
+        application.run(["remove_view", view_id], None, decide)
+        self._id = None
 
     def _definition(self) -> dict[str, Any]:
         order = "random" if self._order == IterationOrder.random else "added"
@@ -1082,6 +1111,15 @@ class DataView(KnownAttributes):
         return (
             f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in parts.items() if value)})"
         )
+
+
+class _StoredView(Aggregate):
+    """Tells the name of a view, None if it is not stored."""
+
+    name: str | None = None
+
+    def change(self, event: Event) -> None:
+        self.name = event.view if isinstance(event, ViewStored) else None
 
 
 _STORED_FIELDS = ("id", "context_id", "timestamp", "sources", "rois", "meta", "num_frames")

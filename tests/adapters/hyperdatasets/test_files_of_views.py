@@ -47,6 +47,19 @@ def test_gc_keeps_what_a_view_of_a_draft_reads(engine, draft):
     assert len(DataView.get(view.id).to_list()) == 3
 
 
+def test_gc_deletes_what_only_a_deleted_view_reads(engine, draft):
+    draft.add_frames([blob_frame(engine, "a"), blob_frame(engine, "b")])
+    views = [view_of(draft) for _ in range(2)]
+    for view in views:
+        view.store()
+    draft.delete_frames(["a"])
+    views[0].delete()
+    assert collect(engine) == []
+    views[1].delete()
+    assert len(collect(engine)) == 1
+    assert engine.verify(blobs=True).problems == []
+
+
 def test_sources_of_deleted_frames_are_kept_too(engine, draft):
     draft.add_frames([blob_frame(engine, "a"), blob_frame(engine, "b")])
     view = view_of(draft)

@@ -87,6 +87,33 @@ class TestStoredViews:
         assert shown(DataView.get(view_id)) == before
         assert shown(again.get_iterator(as_of=engine.log.head().position)) != before
 
+    def test_a_deleted_one_is_found_in_the_past_only(self, engine, child, view):
+        other = DataView("train")
+        other.add_query(version_id=child.version_id)
+        kept = DataView.get(other.store())
+        before, view_id = shown(view), view.store()
+        position = engine.log.head().position
+        found, again = DataView.get(view_id), DataView.get(view_id)
+        found.delete()
+        assert found.id is None
+        assert shown(found) == before
+        assert [each.id for each in DataView.get_views()] == [kept.id]
+        assert DataView.get(dataview_name="train").id == kept.id
+        assert DataView.get(view_id, as_of=position).id == view_id
+        (change,) = engine.history(kinds="removed")
+        assert (change.subject, change.kind) == ("view", "removed")
+        for one, error in ((again, NotFoundError), (found, UsageError), (DataView("new"), UsageError)):
+            with pytest.raises(error):
+                one.delete()
+        with pytest.raises(UsageError):
+            DataView.get(kept.id).at(position).delete()
+        with pytest.raises(NotFoundError, match="there is no view with id"):
+            DataView.get(view_id)
+        assert engine.verify().problems == []
+        engine.rebuild()
+        assert [each.id for each in DataView.get_views()] == [kept.id]
+        assert found.store() not in {None, view_id}
+
     def test_in_a_removed_dataset(self, engine, child, view):
         before, view_id = shown(view), view.store()
         framelode.Dataset.delete(dataset_name="food", delete_all_versions=True, force=True)
@@ -131,6 +158,21 @@ class TestStoredViews:
         later.store()
         both = json.loads(run("--engine", engine.url, "views", "--json").stdout)["views"]
         assert [each["name"] for each in both] == ["train", "later"]
+
+    def test_the_command_line_removes_them(self, engine, child, view):
+        def views(*arguments, status=0):
+            return run("--engine", engine.url, "views", *arguments, status=status)
+
+        ids = [view.store(name) for name in ("train", "test", "train")]
+        assert "--yes" in views("--remove", "train", status=2).stderr
+        assert views("--remove", "train", "--yes", "--actor", "ada").stdout == "removed the view train\n"
+        (change,) = engine.history(kinds="removed")
+        assert (change.actor, change.after) == ("ada", {"view": "train"})
+        removed = json.loads(views("--remove", ids[1], "--yes", "--json").stdout)
+        assert removed == {"removed": {"id": ids[1], "name": "test"}}
+        assert [each.id for each in DataView.get_views()] == ids[:1]
+        assert "did you mean 'train'?" in views("--remove", "trains", "--yes", status=4).stderr
+        assert "exclude each other" in views("--remove", "train", "-n1", status=2).stderr
 
     def test_verify_finds_a_row_that_was_altered(self, engine, view):
         view.store()
