@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     from .adapters.hyperdatasets.open.entries import DataEntry, DataEntryImage
     from .adapters.hyperdatasets.open.sub_entries import DataSubEntry, DataSubEntryImage
     from .adapters.hyperdatasets.querying import UnknownNameWarning
+    from .adapters.hyperdatasets.reading import MissingFramesWarning
+    from .adapters.hyperdatasets.source_deletion import SourcesNotDeletedWarning
     from .adapters.hyperdatasets.statistics import Statistics
     from .adapters.hyperdatasets.version import DatasetVersion
-    from .adapters.hyperdatasets.version_writer import NotRecordedWarning
+    from .adapters.hyperdatasets.version_writer import (
+        DuplicateFramesWarning,
+        NotRecordedWarning,
+        UnknownFramesWarning,
+    )
     from .adapters.hyperdatasets.views.data_view import DataView
     from .adapters.hyperdatasets.views.order import IterationOrder
     from .adapters.hyperdatasets.views.queries import FilterByRoiEnum, HyperDatasetQuery
@@ -85,6 +91,7 @@ __all__ = [
     "DatasetVersion",
     "Diff",
     "DiffStats",
+    "DuplicateFramesWarning",
     "Ellipse2D",
     "Engine",
     "ExecutionStore",
@@ -108,6 +115,7 @@ __all__ = [
     "LocalCache",
     "LocalFileWarning",
     "Mask",
+    "MissingFramesWarning",
     "NotFoundError",
     "NotRecordedWarning",
     "Polygon2D",
@@ -116,8 +124,10 @@ __all__ = [
     "Roi",
     "Sample",
     "SingleFrame",
+    "SourcesNotDeletedWarning",
     "Statistics",
     "StorageError",
+    "UnknownFramesWarning",
     "UnknownNameWarning",
     "UsageError",
     "__version__",
@@ -144,7 +154,13 @@ _HOMES = {
     "adapters.hyperdatasets.views.samples": ("Sample",),
     "adapters.hyperdatasets.statistics": ("Statistics",),
     "adapters.hyperdatasets.version": ("DatasetVersion",),
-    "adapters.hyperdatasets.version_writer": ("NotRecordedWarning",),
+    "adapters.hyperdatasets.version_writer": (
+        "DuplicateFramesWarning",
+        "NotRecordedWarning",
+        "UnknownFramesWarning",
+    ),
+    "adapters.hyperdatasets.reading": ("MissingFramesWarning",),
+    "adapters.hyperdatasets.source_deletion": ("SourcesNotDeletedWarning",),
     "adapters.hyperdatasets.querying": ("UnknownNameWarning",),
     "adapters.hyperdatasets.views.order": ("IterationOrder",),
     "adapters.hyperdatasets.views.queries": ("FilterByRoiEnum", "HyperDatasetQuery"),
