@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, starmap
+from itertools import chain, pairwise, starmap
 from typing import Any
 
 import msgspec
@@ -213,8 +213,9 @@ def _event_lists_of(
     wanted = np.unique(np.array(positions, np.int64))
     starts = first_positions.astype(np.int64)
     of_batch = np.searchsorted(starts, wanted, side="right") - 1
-    groups = np.split(wanted, np.flatnonzero(np.diff(of_batch)) + 1)
-    bodies = bodies_for(log, starts[np.unique(of_batch)].tolist(), groups)
+    begins = np.flatnonzero(np.diff(of_batch, prepend=-2)).tolist()
+    groups = [wanted[start:stop] for start, stop in pairwise([*begins, len(wanted)])]
+    bodies = bodies_for(log, starts[of_batch[begins]].tolist(), groups)
     for body, group in zip(bodies, groups, strict=len(wanted) > 0):
         yield group.tolist(), _events_in(body, group)
 
