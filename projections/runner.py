@@ -116,7 +116,7 @@ class Runner:
     def _create_tables(self, projection: Projection) -> None:
         """Create the tables of a projection for a reader, unless another process has."""
         with self.store.write() as connection:
-            tracks = self._found_tracks(connection, (projection,))
+            tracks = self._tracking.ensure(connection, (projection,))
             self._add_tables(connection, projection, tracks)
         self._tracks |= tracks
 
@@ -246,10 +246,10 @@ class Runner:
         """Swap the tables if few events are left to replay, so that the live ones are never seen at an earlier position."""
         with self.store.write() as connection:
             near = self._log.head().position - _PAGE_EVENTS
-            if any(track.position < near for track in self._found_tracks(connection, fresh).values()):
+            if any(track.position < near for track in self._tracking.ensure(connection, fresh).values()):
                 return False
             self._catch_up_in(connection, fresh)
-            tracks, before = self._found_tracks(connection, fresh), self.tracks_in(connection, live)
+            tracks, before = self._tracking.ensure(connection, fresh), self.tracks_in(connection, live)
             for old, track, new in zip(live, before, fresh, strict=True):
                 if track.has_tables:
                     # Whoever reads them relies on them.
@@ -260,7 +260,7 @@ class Runner:
     def write_folded(self, projections: Sequence[FoldedProjection[Any]], stretch: Stretch) -> bool:
         """Write changes that were computed elsewhere. Returns False if another process has advanced the projections."""
         with self.store.write() as connection:
-            tracks = self._found_tracks(connection, projections)
+            tracks = self._tracking.ensure(connection, projections)
             if {track.position for track in tracks.values()} != {stretch.after}:
                 return False
             for each, folded in zip(projections, stretch.folded, strict=True):
@@ -301,7 +301,12 @@ class Runner:
         with self._lock:
             for position in sorted(set(positions)):
                 pairs = zip(self.projections, positions, strict=True)
-                self._catch_up([each for each, own in pairs if own >= position], Head(position, b"", 0))
+                behind = [
+                    each
+                    for each, own in pairs
+                    if own >= position > self._tracks.get(each.full_name, UNTRACKED).position
+                ]
+                self._catch_up(behind, Head(position, b"", 0))
 
     def position(self, projection: Projection) -> int:
         """Return the position that a projection has reached."""
@@ -343,7 +348,7 @@ class Runner:
 
         together = [each for each in projections if isinstance(each, FoldedProjection)]
         with self.store.write() as connection:
-            tracks = self._found_tracks(connection, together)
+            tracks = self._tracking.ensure(connection, together)
         start = min((track.position for track in tracks.values()), default=head.position)
         together = [each for each in together if tracks[each.full_name].position == start]
         kinds = [type(each) for each in together]
@@ -372,7 +377,7 @@ class Runner:
         self, connection: sa.Connection, projections: Sequence[Projection], head: Head
     ) -> dict[str, Track]:
         """Replay one page in an open transaction. Returns the positions of the projections."""
-        tracks = self._found_tracks(connection, projections)
+        tracks = self._tracking.ensure(connection, projections)
         positions = {track.position for track in tracks.values()}
         position = min(positions)
         page = self._page(position, min([head.position, *(positions - {position})]))
@@ -405,23 +410,6 @@ class Runner:
                 file=self._log.name,
             )
         return page
-
-    def _found_tracks(self, connection: sa.Connection, projections: Iterable[Projection]) -> dict[str, Track]:
-        """Return the positions of projections by full name. Projections that do not match the log are emptied.
-
-        Those of few topics get their tables when an event has one of these, or a reader needs them.
-        """
-        tracks = self._tracking.read(connection, projections)
-        for each in projections:
-            if each.full_name in tracks:
-                continue
-            if each.topics is None:
-                self._tracking.reset(connection, each)
-                tracks[each.full_name] = Track(0, b"")
-            else:
-                self._tracking.forget(connection, each)
-                tracks[each.full_name] = UNTRACKED
-        return tracks
 
     def _remember(self, tracks: dict[str, Track], head: Head) -> None:
         for name, track in tracks.items():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import cached_property
-from types import FunctionType
-from typing import Any, NamedTuple
+from types import FunctionType, MethodType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.schema import DropTable
+
+Statement = TypeVar("Statement", bound="CompiledStatement")
 
 ROWS_AT_ONCE = 500
 """So many values are in a statement at most: databases limit the number of its parameters."""
@@ -61,7 +63,7 @@ class CompiledStatement:
     def statement(self) -> Any:
         """The statement."""
         made = self._statement
-        if isinstance(made, FunctionType):
+        if isinstance(made, FunctionType | MethodType):
             made = self._statement = made()
         return made
 
@@ -118,6 +120,57 @@ class DirectQuery(CompiledStatement):
         return None if found is None else self._row(found)
 
 
+class CheckedQuery(DirectQuery):
+    """A frequent query of projections. Values are converted and checked by the types of their columns."""
+
+    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> list[Any]:
+        """Return the rows for some values, with columns by name."""
+        convert = self._converters(connection.dialect)
+        return [self._row(map(_converted, convert, row)) for row in self.execute(connection, values)]
+
+    def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
+        """Return the first row for some values, with columns by name; None if there is none."""
+        return next(iter(self.rows(connection, values)), None)
+
+    def _converters(self, dialect: sa.Dialect) -> list[Any]:
+        """Return the function that converts the values of each column; None for those that are returned as they are."""
+        found = self._converting.get(dialect.name)
+        if found is None:
+            types = [column.type.dialect_impl(dialect) for column in self.statement.selected_columns]
+            found = [each.result_processor(dialect, None) for each in types]
+            self._converting[dialect.name] = found
+        return found
+
+    @cached_property
+    def _converting(self) -> dict[str, list[Any]]:
+        return {}
+
+
+def _converted(convert: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if convert is None else convert(value)
+
+
+class BySize(Generic[Statement]):
+    """Statements on several keys, compiled for some numbers of them only: powers of two.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the statement whose last parameters are the keys, with these names.
+    """
+
+    def __init__(self, make: Callable[[list[str]], Statement]) -> None:
+        self._make = make
+        self._made: dict[int, Statement] = {}
+
+    def of(self, keys: Sequence[Any]) -> tuple[Statement, list[Any]]:
+        """Return the statement for some keys, of which there are at most `ROWS_AT_ONCE`, and the values of its parameters."""
+        size = 1 << (len(keys) - 1).bit_length()
+        if size not in self._made:
+            self._made[size] = self._make([f"key{number}" for number in range(size)])
+        return self._made[size], [*keys, *[keys[-1]] * (size - len(keys))]
+
+
 class Upsert(sa.Insert):
     """An insert in which a row replaces the one with the same primary key. `adapters/sql` compiles it."""
 
@@ -151,7 +204,7 @@ class SchemaStatements:
     Parameters
     ----------
     metadata : MetaData
-        Tables without named indexes.
+        Tables without named indexes and foreign keys.
     """
 
     def __init__(self, metadata: sa.MetaData) -> None:
@@ -161,12 +214,12 @@ class SchemaStatements:
 
     def create(self, connection: sa.Connection) -> None:
         """Create the tables, which must not exist."""
-        for table in self._metadata.sorted_tables:
+        for table in self._metadata.tables.values():
             self._create(connection, table)
 
     def create_missing(self, connection: sa.Connection) -> None:
         """Create the tables that do not exist."""
-        for table in self._metadata.sorted_tables:
+        for table in self._metadata.tables.values():
             if not connection.dialect.has_table(connection, table.name):
                 self._create(connection, table)
 
@@ -181,7 +234,7 @@ class SchemaStatements:
         """Drop the tables that exist."""
         dialect = connection.dialect
         if dialect.name not in self._dropping:
-            drops = [DropTable(table, if_exists=True) for table in self._metadata.sorted_tables]
+            drops = [DropTable(table, if_exists=True) for table in self._metadata.tables.values()]
             self._dropping[dialect.name] = [str(drop.compile(dialect=dialect)) for drop in drops]
         _run(connection, self._dropping[dialect.name])
 

@@ -130,7 +130,30 @@ class Tracking:
 
         Projections are omitted if their tables have another structure, or their position is not in the past of this log.
         """
-        rows = {row.projection: row for row in _all_rows.rows(connection, ())}
+        return self._fitting(connection, _rows(connection), projections)
+
+    def ensure(self, connection: sa.Connection, projections: Sequence[Projection]) -> dict[str, Track]:
+        """Return the positions of projections by full name. Projections that do not match the log are emptied.
+
+        Those of few topics get their tables when an event has one of these, or a reader needs them.
+        """
+        rows = _rows(connection)
+        tracks = self._fitting(connection, rows, projections)
+        for each in projections:
+            if each.full_name in tracks:
+                continue
+            if each.topics is None:
+                self.reset(connection, each)
+                tracks[each.full_name] = Track(0, b"")
+            else:
+                if each.full_name in rows:
+                    self._forget(connection, each)
+                tracks[each.full_name] = UNTRACKED
+        return tracks
+
+    def _fitting(
+        self, connection: sa.Connection, rows: Mapping[str, Any], projections: Iterable[Projection]
+    ) -> dict[str, Track]:
         uuid = self._log.uuid
         if not {uuid}.issuperset(map(_log_uuid, rows.values())):
             self._check_owner(connection)
@@ -151,11 +174,16 @@ class Tracking:
 
     def _fits(self, position: int, digest: bytes) -> bool:
         """Whether the log has the digest at the position. A restored or replaced log does not."""
+        if position == 0:
+            return True
+        head = self._log.head()
         try:
-            return position == 0 or self._log.batch_at(position).digest == digest
+            # The head is at hand.
+            found = head if position == head.position else self._log.batch_at(position)
         except NotFoundError:
             self._warn_of_lost_events(position)
             return False
+        return found.digest == digest
 
     def _warn_of_lost_events(self, position: int) -> None:
         if not self._has_warned:
@@ -188,10 +216,10 @@ class Tracking:
         projection.schema.create(connection)
         _delete_row.execute(connection, (projection.full_name,))
 
-    def forget(self, connection: sa.Connection, projection: Projection) -> None:
-        """Drop the tables of a projection that was tracked."""
-        if _delete_row.execute(connection, (projection.full_name,)).rowcount:
-            projection.schema.drop(connection)
+    def _forget(self, connection: sa.Connection, projection: Projection) -> None:
+        """Drop the tables of a projection."""
+        _delete_row.execute(connection, (projection.full_name,))
+        projection.schema.drop(connection)
 
     def swap(
         self, connection: sa.Connection, live: Projection, fresh: Projection, *, has_tables: bool
@@ -204,6 +232,10 @@ class Tracking:
         connection.execute(sa.delete(_tracking).where(_column.projection == live.full_name))
         renamed = sa.update(_tracking).where(_column.projection == fresh.full_name)
         connection.execute(renamed.values(projection=live.full_name))
+
+
+def _rows(connection: sa.Connection) -> dict[str, Any]:
+    return {row.projection: row for row in _all_rows.rows(connection, ())}
 
 
 def _is_elsewhere(place: str, ours: str) -> bool:

@@ -345,7 +345,8 @@ class Database(ABC):
         with self._write_lock, self._read_lock, self._translated():
             self._disconnect_all()
             self._is_closed = True
-            self._engine.dispose()
+            # `Engine.dispose` would make a new pool.
+            self._engine.pool.dispose()
 
     def _disconnect_all(self) -> None:
         connections = self._connections()

@@ -15,7 +15,7 @@ from ...engine.storage.modes import file_mode
 from ...projections.tracking import TRACKING_TABLE
 from .database import Database
 from .open import open_database
-from .sqlite.database import LOCK_TIMEOUT_SECONDS, SqliteDatabase
+from .sqlite.database import LOCK_TIMEOUT_SECONDS, SqliteDatabase, run
 from .sqlite.file import PROJECTIONS_MARK, mark_of
 from .sqlite.write_lock import WriteLock
 from .urls import Place, PostgresSchema
@@ -158,8 +158,8 @@ def _require_sound(store: SqliteDatabase) -> None:
 def _require_ours(store: SqliteDatabase) -> None:
     """Mark a new database as ours. Raises `UsageError` for a foreign database."""
     with store.read() as connection:
-        mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
-        names = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+        ((mark,),) = run(connection, "PRAGMA application_id")
+        names = {name for (name,) in run(connection, "SELECT name FROM sqlite_master")}
     if mark == PROJECTIONS_MARK:
         return
     if mark != 0 or (names and TRACKING_TABLE not in names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,6 +16,7 @@ from ...engine.log.batch import FRAMES_SCHEMA, BatchHeader
 from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection
+from ..statements import CheckedQuery, DirectInsert
 from ..states.fold import count_operations
 
 
@@ -142,7 +144,10 @@ class History(FoldedProjection[HistoryChanges]):
             ),
         )
         column = self.batch.c
-        self._owner = sa.select(column.dataset_id).where(column.stream_id == sa.bindparam("stream")).limit(1)
+        owner = sa.select(column.dataset_id).where(column.stream_id == sa.bindparam("stream")).limit(1)
+        self._owner = CheckedQuery(owner, ("stream",))
+        self._insert = DirectInsert(self.batch)
+        self._values = itemgetter(*(each.name for each in self.batch.c))
 
     def fold(self, page: Page) -> HistoryChanges:
         """Return a row for each batch."""
@@ -162,9 +167,10 @@ class History(FoldedProjection[HistoryChanges]):
         for row in folded.rows:
             stream = row["stream_id"]
             if stream not in owners:
-                owners[stream] = connection.execute(self._owner, {"stream": stream}).scalar_one_or_none()
+                found = self._owner.row(connection, (stream,))
+                owners[stream] = found and found.dataset_id
             row["dataset_id"] = owners[stream]
-        connection.execute(self.batch.insert(), folded.rows)
+        self._insert.execute_many(connection, map(self._values, folded.rows))
 
     def page(
         self, connection: sa.Connection, wanted: HistoryQuery, last: int | None, size: int

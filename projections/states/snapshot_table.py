@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ...engine.iterables import chunked
 from ...engine.log.contract import Log
 from ..projection import ProjectionStore
-from ..statements import ROWS_AT_ONCE, SchemaStatements
+from ..statements import ROWS_AT_ONCE, BySize, CheckedQuery, SchemaStatements
 from .snapshots import Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
@@ -36,6 +36,19 @@ _column = _snapshot.c
 _schema = SchemaStatements(_tables)
 
 
+def _keys() -> sa.Select[Any, *tuple[Any, ...]]:
+    columns = (_column.version_id, _column.position, _column.digest, _column.entries)
+    return sa.select(*columns).where(_column.log_uuid == sa.bindparam("log"))
+
+
+_all_keys = CheckedQuery(_keys, ("log",))
+_keys_of = BySize(
+    lambda names: CheckedQuery(
+        _keys().where(_column.version_id.in_(list(map(sa.bindparam, names)))), ("log", *names)
+    )
+)
+
+
 class SnapshotTable(SnapshotStore):
     """One row for each version with a snapshot.
 
@@ -55,14 +68,13 @@ class SnapshotTable(SnapshotStore):
 
     def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - always fresh
         """Return the snapshots of some versions, by default of all."""
-        names = (_column.version_id, _column.position, _column.digest, _column.entries)
-        query = sa.select(*names).where(_column.log_uuid == self._log.uuid)
         found: list[Any] = []
         with self._store.read() as connection:
             if version_ids is None:
-                found += connection.execute(query).all()
+                found += _all_keys.rows(connection, (self._log.uuid,))
             for some in chunked(version_ids or (), ROWS_AT_ONCE):
-                found += connection.execute(query.where(_column.version_id.in_(some))).all()
+                query, padded = _keys_of.of(some)
+                found += query.rows(connection, (self._log.uuid, *padded))
         return [SnapshotKey(*row) for row in found]
 
     def read(self, name: SnapshotKey) -> Snapshot | None:

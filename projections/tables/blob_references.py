@@ -22,7 +22,7 @@ from ...engine.log.worker_log import worker_log
 from ...engine.parallel import ordered_map
 from ..pages import Page
 from ..projection import FoldedProjection, Prepared
-from ..statements import ROWS_AT_ONCE
+from ..statements import ROWS_AT_ONCE, DirectInsert
 from ..states.fold import State, live_positions
 from ..stretches import OpenLog
 
@@ -48,6 +48,7 @@ class BlobNames(FoldedProjection[dict[str, int]]):
             sa.Column("position", sa.BigInteger, nullable=False),
             clustered=True,
         )
+        self._put = DirectInsert(self.blob, replace=True)
 
     def fold(self, page: Page) -> dict[str, int]:
         """Return the last position that refers to each blob."""
@@ -74,11 +75,8 @@ class BlobNames(FoldedProjection[dict[str, int]]):
     def write(self, connection: sa.Connection, folded: dict[str, int]) -> None:
         """Replace the rows of the blobs."""
         # In key order, so that adjacent rows share a page: digests are random, and there may be one for each frame.
-        rows = [{"digest": digest, "position": folded[digest]} for digest in sorted(folded)]
-        for part in chunked(rows, ROWS_AT_ONCE):
-            known = self.blob.c.digest.in_([row["digest"] for row in part])
-            connection.execute(sa.delete(self.blob).where(known))
-            connection.execute(self.blob.insert(), part)
+        if folded:
+            self._put.execute_many(connection, sorted(folded.items()))
 
     def is_empty(self, connection: sa.Connection) -> bool:
         """Whether no frame ever referred to a blob."""

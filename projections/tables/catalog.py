@@ -15,7 +15,7 @@ from ...engine.log.prefix import LogPrefix
 from ..columns import from_json, from_row, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, ProjectionStore
-from ..statements import CompiledStatement, DirectQuery
+from ..statements import CheckedQuery, CompiledStatement, DirectQuery
 from ..tracking import Track, Tracking
 
 
@@ -174,6 +174,8 @@ class Catalog(FoldedProjection[CatalogChanges]):
             sa.UniqueConstraint("dataset_id", "state", "published_position"),
         )
         column = self.version.c
+        depth = sa.select(column.depth).where(column.version_id == sa.bindparam("parent"))
+        self._depth = CheckedQuery(depth, ("parent",))
         self._current = {
             DRAFT: self._first_of_state(column.depth.desc(), column.created_position.desc()),
             PUBLISHED: self._first_of_state(column.published_position.desc()),
@@ -221,12 +223,10 @@ class Catalog(FoldedProjection[CatalogChanges]):
                 pass
 
     def _change_dataset(self, connection: sa.Connection, dataset_id: str, **values: Any) -> None:
-        update = sa.update(self.dataset).where(self.dataset.c.dataset_id == dataset_id)
-        connection.execute(update.values(**values))
+        _changing(self.dataset, tuple(values)).execute(connection, (*values.values(), dataset_id))
 
     def _change(self, connection: sa.Connection, version_id: str, **values: Any) -> None:
-        update = sa.update(self.version).where(self.version.c.version_id == version_id)
-        connection.execute(update.values(**values))
+        _changing(self.version, tuple(values)).execute(connection, (*values.values(), version_id))
 
     def _create_dataset(
         self, connection: sa.Connection, event: e.DatasetCreated, at: int, position: int
@@ -247,15 +247,14 @@ class Catalog(FoldedProjection[CatalogChanges]):
         self, connection: sa.Connection, event: e.VersionCreated, at: int, position: int
     ) -> None:
         # Readers follow the rows from parent to parent, so an unknown parent is omitted; `verify` reports it.
-        query = sa.select(self.version.c.depth).where(self.version.c.version_id == event.parent_id)
-        above = connection.execute(query).scalar_one_or_none() if event.parent_id else None
+        above = self._depth.row(connection, (event.parent_id,)) if event.parent_id else None
         values = {
             "version_id": event.originator_id,
             "dataset_id": event.dataset_id,
             "name": event.name,
             "name_key": text_key(event.name),
             "parent_id": None if above is None else event.parent_id,
-            "depth": 0 if above is None else above + 1,
+            "depth": 0 if above is None else above.depth + 1,
             "description": event.description,
             "tags": _json([]),
             "metadata": _json(event.metadata),
@@ -350,6 +349,15 @@ def _inserting(table: sa.Table, names: tuple[str, ...]) -> CompiledStatement:
     (key,) = table.primary_key
     new = sa.select(*given.values()).where(~sa.exists().where(key == given[key.name]))
     return CompiledStatement(table.insert().from_select(names, new), names)
+
+
+@cache
+def _changing(table: sa.Table, names: tuple[str, ...]) -> CompiledStatement:
+    (key,) = table.primary_key
+    given = {name: sa.bindparam(name, type_=table.c[name].type) for name in names}
+    return CompiledStatement(
+        sa.update(table).where(key == sa.bindparam("changed")).values(given), (*names, "changed")
+    )
 
 
 def _columns(event: e.Event) -> dict[str, Any]:

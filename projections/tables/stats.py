@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import msgspec
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from ...engine.log.contract import Log
 from ..columns import BadValueError, text_key
 from ..pages import Page
 from ..projection import FoldedProjection, Prepared
-from ..statements import ROWS_AT_ONCE
+from ..statements import ROWS_AT_ONCE, BySize, CheckedQuery, CompiledStatement, DirectInsert
 from .frame_counts import (
     ANNOTATED,
     CONTENT_TYPE,
@@ -87,8 +88,40 @@ class Stats(FoldedProjection[StatsChanges]):
             sa.Column("name", sa.Text, nullable=False),
             sa.Column("count", _Whole, nullable=False),
         )
-        key = self.counts.primary_key.columns
-        self._delete = sa.delete(self.counts).where(*(column == sa.bindparam(column.name) for column in key))
+        column = self.counts.c
+        own = column.version_id == sa.bindparam("version")
+        counted = sa.select(column.kind, column.name, column.count).where(own)
+        self._all = CheckedQuery(counted, ("version",))
+        self._some = BySize(
+            lambda names: CheckedQuery(
+                counted.where(column.key.in_(list(map(sa.bindparam, names)))), ("version", *names)
+            )
+        )
+        self._delete = CompiledStatement(
+            lambda: sa.delete(self.counts).where(own, column.key == sa.bindparam("count_key")),
+            ("version", "count_key"),
+        )
+        self._insert = DirectInsert(self.counts)
+        self._copy = CompiledStatement(self._copying, ("child", "parent"))
+        self._uncounted = CheckedQuery(
+            lambda: (
+                sa.select(column.version_id)
+                .where(column.kind == UNREADABLE)
+                .distinct()
+                .order_by(column.version_id)
+            ),
+            (),
+        )
+
+    def _copying(self) -> sa.Insert:
+        """Return the statement that gives a child the counts of its parent."""
+        # A foreign log may create a version twice, or as its own parent.
+        column, known = self.counts.c, self.counts.alias()
+        child = sa.bindparam("child", type_=sa.Text)
+        inherited = sa.select(child, column.key, column.kind, column.name, column.count).where(
+            column.version_id == sa.bindparam("parent"), ~sa.exists().where(known.c.version_id == child)
+        )
+        return sa.insert(self.counts).from_select(list(column), inherited)
 
     def fold(self, page: Page) -> StatsChanges:
         """Add the counts of new frames, and subtract those of the frames that they replace."""
@@ -141,17 +174,9 @@ class Stats(FoldedProjection[StatsChanges]):
         for child, parent in folded.children:
             if parent in pending:
                 self._write(connection, parent, pending.pop(parent))
-            self._inherit(connection, child, parent)
+            self._copy.execute(connection, (child, parent))
         for version_id, counts in pending.items():
             self._write(connection, version_id, counts)
-
-    def _inherit(self, connection: sa.Connection, child: str, parent: str) -> None:
-        # A foreign log may create a version twice, or as its own parent.
-        column, known = self.counts.c, self.counts.alias()
-        inherited = sa.select(sa.literal(child), column.key, column.kind, column.name, column.count).where(
-            column.version_id == parent, ~sa.exists().where(known.c.version_id == child)
-        )
-        connection.execute(sa.insert(self.counts).from_select(list(column), inherited))
 
     def _write(self, connection: sa.Connection, version_id: str, counts: Counts) -> None:
         # Each frame of a page may have its own label.
@@ -161,31 +186,15 @@ class Stats(FoldedProjection[StatsChanges]):
 
     def _add(self, connection: sa.Connection, version_id: str, changes: dict[tuple[str, str], int]) -> None:
         """Add to some counts of a version. Counts of 0 are deleted."""
-        column = self.counts.c
         keys = {names: text_key(*names) for names in changes}
-        known = self._read(connection, version_id, column.key.in_(list(keys.values())))
-        rows = [
-            {
-                "version_id": version_id,
-                "key": keys[kind, name],
-                "kind": kind,
-                "name": name,
-                "count": known[kind, name] + change,
-            }
-            for (kind, name), change in changes.items()
-        ]
+        query, padded = self._some.of(list(keys.values()))
+        known = _counts(query.rows(connection, (version_id, *padded)))
         if known:
-            connection.execute(self._delete, rows)
-        rows = [row for row in rows if row["count"]]
+            self._delete.execute_many(connection, [(version_id, key) for key in keys.values()])
+        counts = {names: known[names] + change for names, change in changes.items()}
+        rows = [(version_id, keys[names], *names, str(count)) for names, count in counts.items() if count]
         if rows:
-            connection.execute(sa.insert(self.counts), rows)
-
-    def _read(self, connection: sa.Connection, version_id: str, *which: sa.ColumnElement[bool]) -> Counts:
-        column = self.counts.c
-        query = sa.select(column.kind, column.name, column.count).where(
-            column.version_id == version_id, *which
-        )
-        return Counter({(row.kind, row.name): row.count for row in connection.execute(query)})
+            self._insert.execute_many(connection, rows)
 
     def totals(self, connection: sa.Connection) -> dict[str, int]:
         """Return the number of frames of each version that has any."""
@@ -199,24 +208,21 @@ class Stats(FoldedProjection[StatsChanges]):
 
     def unreadable(self, connection: sa.Connection) -> list[str]:
         """Return a problem for each version that cannot be counted."""
-        column = self.counts.c
-        query = (
-            sa.select(column.version_id)
-            .where(column.kind == UNREADABLE)
-            .distinct()
-            .order_by(column.version_id)
-        )
         problems: list[str] = []
-        for version_id in connection.execute(query).scalars().all():
+        for row in self._uncounted.rows(connection, ()):
             try:
-                self.version_counts(connection, version_id)
+                self.version_counts(connection, row.version_id)
             except UnreadableError as error:
                 problems.append(str(error))
         return problems
 
     def all_counts(self, connection: sa.Connection, version_id: str) -> Counts:
         """Return the counts of one version, including unreadable events."""
-        return self._read(connection, version_id)
+        return _counts(self._all.rows(connection, (version_id,)))
+
+
+def _counts(rows: Sequence[Any]) -> Counts:
+    return Counter({(row.kind, row.name): row.count for row in rows})
 
 
 def _children(page: Page) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from ....engine.iterables import chunked
 from ....engine.log.batch import AppendHeader, Batch, BatchHeader, chain_digest, genesis_digest
 from ....engine.log.contract import Append, AppendExistsError, AppendWatch, Clock, Head, Log, Restored
 from ....engine.times import LATEST, system_clock
-from ....projections.statements import DirectQuery
+from ....projections.statements import CompiledStatement, DirectInsert, DirectQuery
 from ..database import Database
 from . import tables as t
 from .reads import last_row
@@ -31,6 +31,15 @@ from .writes import (
 
 _COMMANDS_AT_ONCE = 500
 _INFOS = DirectQuery(lambda: sa.select(t.log_info), ())
+_insert_info = DirectInsert(t.log_info)
+_stray_body = CompiledStatement(
+    lambda: (
+        sa.select(t.record_body.c.first_position)
+        .where(t.record_body.c.first_position.not_in(sa.select(t.record_batch.c.first_position)))
+        .limit(1)
+    ),
+    (),
+)
 _stream_of = attrgetter("stream_id")
 _count_of = attrgetter("count")
 _contents_of = attrgetter("stream_id", "first_version", "keys_digest", "body_digest")
@@ -130,8 +139,8 @@ class SqlLog(SqlStoredBatches):
             self.database.prepare(connection)
             t.schema.create_missing(connection)
             self.database.guards.install(connection)
-            if connection.execute(sa.select(t.log_info)).first() is None:
-                connection.execute(t.log_info.insert(), {"uuid": new_id(), "format": t.FORMAT_VERSION})
+            if _INFOS.row(connection, ()) is None:
+                _insert_info.execute(connection, (new_id(), t.FORMAT_VERSION))
 
     def _check_head(self) -> None:
         with self.database.read() as connection:
@@ -334,10 +343,8 @@ class SqlLog(SqlStoredBatches):
     def check_tables(self) -> list[str]:
         """Run the database's integrity check, and look for missing triggers and bodies without a batch. Returns the problems."""
         report = [f"{self.name}: {line}" for line in self.database.integrity_report()]
-        batch, body = t.record_batch.c.first_position, t.record_body.c.first_position
-        query = sa.select(body).where(body.not_in(sa.select(batch))).limit(1)
         with self.database.read() as connection:
-            stray = connection.execute(query).scalar_one_or_none()
+            stray = _stray_body.execute(connection, ()).fetchone()
             unguarded = list(self.database.guards.missing(connection))
         report += [
             f"{self.name}: the trigger {name} is missing or was changed, so the log can be overwritten: "
@@ -345,7 +352,7 @@ class SqlLog(SqlStoredBatches):
             for name in unguarded
         ]
         if stray is not None:
-            report.append(f"{self.name}: the body at position {stray} belongs to no batch")
+            report.append(f"{self.name}: the body at position {stray[0]} belongs to no batch")
         return report
 
     def close(self) -> None:

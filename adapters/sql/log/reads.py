@@ -76,6 +76,29 @@ _part_of = DirectQuery(
     ("command_id", "part"),
 )
 
+_last_part_of = DirectQuery(
+    lambda: (
+        sa.select(*_APPEND_COLUMNS)
+        .where(t.append.c.command_id == sa.bindparam("command_id"))
+        .order_by(t.append.c.part.desc())
+        .limit(1)
+    ),
+    ("command_id",),
+)
+_append_at = DirectQuery(
+    lambda: sa.select(*_APPEND_COLUMNS).where(t.append.c.append_id == sa.bindparam("append_id")),
+    ("append_id",),
+)
+_appends_from = DirectQuery(
+    lambda: (
+        sa.select(*_APPEND_COLUMNS)
+        .where(t.append.c.append_id >= sa.bindparam("first"))
+        .order_by(t.append.c.append_id)
+        .limit(sa.bindparam("limit"))
+    ),
+    ("first", "limit"),
+)
+
 _most_bytes = attrgetter("most_bytes")
 
 Header = TypeVar("Header", BatchHeader, AppendHeader)
@@ -287,8 +310,7 @@ class SqlLogReads(Log):
         if part is not None:
             row = _part_of.row(connection, (command_id, part))
         else:
-            query = sa.select(*_APPEND_COLUMNS).where(t.append.c.command_id == command_id)
-            row = connection.execute(query.order_by(t.append.c.part.desc()).limit(1)).one_or_none()
+            row = _last_part_of.row(connection, (command_id,))
         return self._append_header_of(row) if row else None
 
     def find_append(self, command_id: str, part: int | None = None) -> AppendHeader | None:
@@ -309,19 +331,16 @@ class SqlLogReads(Log):
     def append_header(self, append_id: int) -> AppendHeader:
         """Return the append of a batch."""
         with self.database.read() as connection:
-            row = connection.execute(
-                sa.select(*_APPEND_COLUMNS).where(t.append.c.append_id == append_id)
-            ).one_or_none()
+            row = _append_at.row(connection, (append_id,))
         if row is None:
             raise IntegrityError(f"{self.name}: append {append_id} is missing", file=self.name)
         return self._append_header_of(row)
 
     def appends(self, *, gt: int = 0, damaged: list[IntegrityError] | None = None) -> Iterator[AppendHeader]:
         """Yield the appends with ids greater than `gt` in order. They are read in pages."""
-        query = sa.select(*_APPEND_COLUMNS).order_by(t.append.c.append_id).limit(PAGE_ROWS)
         while True:
             with self.database.read() as connection:
-                rows = connection.execute(query.where(t.append.c.append_id >= gt + 1)).all()
+                rows = _appends_from.rows(connection, (gt + 1, PAGE_ROWS))
             # A short page may not be the last one: writers may add appends meanwhile.
             if not rows:
                 return

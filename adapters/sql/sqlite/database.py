@@ -37,6 +37,8 @@ LOCK_TIMEOUT_SECONDS = 60.0
 _carried: dict[tuple[int, int], list[object]] = {}
 """Files that were in use when this process was forked, with the parent's connections. The references keep them open."""
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+
 _DAMAGE = (
     "malformed",
     "not a database",
@@ -150,8 +152,8 @@ class SqliteDatabase(Database):
             raise
         if held:
             self._held[id(connection)] = held
-        _run(connection, f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-        _run(connection, f"PRAGMA cache_size={-_CACHE_KIB}")
+        run(connection, f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        run(connection, f"PRAGMA cache_size={-_CACHE_KIB}")
         self._file = self._file or _file_at(self.path)
         self._connected += 1
         return connection
@@ -190,15 +192,15 @@ class SqliteDatabase(Database):
         super()._renew()
 
     def _begin(self, connection: sa.Connection) -> None:
-        _run(connection, "BEGIN IMMEDIATE")
+        run(connection, "BEGIN IMMEDIATE")
         if self._durable and self.path:
             self.require_in_place()
 
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:  # noqa: ARG002 - it sees all of them
-        _run(connection, "BEGIN")
+        run(connection, "BEGIN")
 
     def _commit(self, connection: sa.Connection) -> None:
-        _run(connection, "COMMIT")
+        run(connection, "COMMIT")
 
     def require_in_place(self) -> None:
         """Raise `IntegrityError` if the path no longer leads to the open file, because further writes would be lost."""
@@ -221,13 +223,13 @@ class SqliteDatabase(Database):
     def prepare(self, connection: sa.Connection) -> None:
         """Mark the file as ours, in an open transaction."""
         mark = LOG_MARK if self._durable else PROJECTIONS_MARK
-        connection.exec_driver_sql(f"PRAGMA application_id={mark}")
+        run(connection, f"PRAGMA application_id={mark}")
 
     def adopt(self) -> None:
         """Switch the file to WAL mode, which is persistent."""
         if self.path and not self.read_only:
             with self._write_lock, self._translated(), self._locked():
-                self._writing().exec_driver_sql("PRAGMA journal_mode=WAL")
+                run(self._writing(), "PRAGMA journal_mode=WAL").fetchone()
 
     def opener(self) -> Callable[[], Database]:
         """Return a function that opens the file in another process. A database in memory has none."""
@@ -246,22 +248,18 @@ class SqliteDatabase(Database):
     def table_names(self) -> set[str]:
         """Return the names of the existing tables."""
         with self.read() as connection:
-            return set(sa.inspect(connection).get_table_names())
+            return {name for (name,) in run(connection, _TABLES)}
 
     def data_version(self, connection: sa.Connection) -> tuple[int, int]:
         """Return a number that changes when another connection commits."""
         # The numbers of different connections cannot be compared.
-        return self._connected, _run(connection, "PRAGMA data_version").fetchone()[0]
+        return self._connected, run(connection, "PRAGMA data_version").fetchone()[0]
 
     def integrity_report(self, *, quick: bool = False) -> list[str]:
         """Run the integrity check of SQLite and return the problems. A `quick` check skips the indexes."""
         with self.read() as connection:
-            lines = (
-                connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check")
-                .scalars()
-                .all()
-            )
-        return [] if list(lines) == ["ok"] else [str(line) for line in lines]
+            lines = [line for (line,) in run(connection, f"PRAGMA {'quick' if quick else 'integrity'}_check")]
+        return [] if lines == ["ok"] else [str(line) for line in lines]
 
     def close(self) -> None:
         """Close the connections. The last connection to a file moves the write-ahead log into it."""
@@ -317,7 +315,7 @@ class SqliteDatabase(Database):
         return self._error(error, known=known)
 
 
-def _run(connection: sa.Connection, statement: str) -> Any:
+def run(connection: sa.Connection, statement: str) -> Any:
     """Execute a frequent statement: execution by SQLAlchemy would take ten times as long."""
     raw: Any = connection.connection.driver_connection
     return raw.execute(statement)

@@ -45,10 +45,8 @@ class SqliteGuards(Guards):
 
     def missing(self, connection: sa.Connection) -> list[str]:
         """Return the names of triggers that are missing or changed."""
-        rows = connection.exec_driver_sql(
-            "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
-        )
-        found = {tuple(row) for row in rows}
+        raw: Any = connection.connection.driver_connection
+        found = set(raw.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"))
         # SQLite stores the statement unchanged, except for this.
         expected = (statement.replace("IF NOT EXISTS ", "", 1) for statement in _statements())
         triggers = {(words[2], words[6], text) for text in expected for words in [text.split()]}

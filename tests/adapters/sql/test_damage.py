@@ -585,6 +585,30 @@ class TestProjections:
         engine.verify()
         engine.close()
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            "catalog_version_v3 SET depth = x'00'",
+            "history_batch_v2 SET dataset_id = x'00'",
+            "stats_count_v3 SET kind = x'00'",
+            "stats_count_v3 SET count = 'many'",
+        ],
+    )
+    def test_a_value_of_another_type_is_not_built_on(self, folder, changed):
+        with raw(folder, "projections.db") as connection:
+            connection.execute(f"UPDATE {changed}")
+        with framelode.connect(folder) as engine:
+            with pytest.raises(IntegrityError, match=r"projections\.db: .* is damaged; connect again"):
+                self.go_on(engine)
+            engine.close()
+
+    def go_on(self, engine):
+        draft = DatasetVersion.get_current(dataset_name="d")
+        draft.add_frames([SingleFrame(id="next", source="s3://b/next.jpg")])
+        draft.publish_version()
+        DatasetVersion.create_version("child", dataset_name="d", parent_version_ids=[draft.version_id])
+        engine.verify()
+
     def test_an_older_log_beside_newer_projections(self, folder, before):
         shutil.copy(folder / "log.db", folder / "older.db")
         self.grow(folder, 3)

@@ -404,7 +404,7 @@ class TestInterrupts:
         for owner, name in (
             (CompiledStatement, "execute"),
             (CompiledStatement, "execute_many"),
-            (database_module, "_run"),
+            (database_module, "run"),
         ):
             monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
         for statements in range(100):
