@@ -46,10 +46,11 @@ class Page(Sequence[BatchHeader]):
         self._log = log
         self._headers = headers
         self._frame_headers = [header for header in headers if header.schema == FRAMES_SCHEMA]
+        self._event_headers = [header for header in headers if header.schema == EVENTS_SCHEMA]
         self._frames = list(map(_first_position, self._frame_headers))
         self._blocks: dict[int, list[Block]] = {}
         self._kept_bytes = 0
-        self._ahead: dict[int, Body] = {}
+        self._frame_bodies, self._event_bodies = _Bodies(log), _Bodies(log)
         self._events: dict[int, list[tuple[int, Event | UnreadableError]]] = {}
         self._rows: dict[int, Rows] = {}
 
@@ -80,25 +81,36 @@ class Page(Sequence[BatchHeader]):
         Unreadable events are omitted. They only concern their own stream, whose aggregate cannot be loaded.
         """
         topics = _topics_of(kinds)
-        for header in self._headers:
-            if header.schema == EVENTS_SCHEMA and not topics.isdisjoint(header.topics):
-                for position, event in self._decoded(header):
-                    if isinstance(event, kinds):
-                        yield header, position, event
+        headers = [header for header in self._event_headers if not topics.isdisjoint(header.topics)]
+        positions = [header.first_position for header in headers if header.first_position not in self._events]
+        for header in headers:
+            for position, event in self._decoded(header, positions):
+                if isinstance(event, kinds):
+                    yield header, position, event
+
+    def event_body(self, header: BatchHeader) -> Body:
+        """Return the body of a lifecycle batch. It is not read again if its events are needed next."""
+        return self._event_bodies.read(header.first_position, self._event_positions)
+
+    @cached_property
+    def _event_positions(self) -> list[int]:
+        return list(map(_first_position, self._event_headers))
 
     def events(self, header: BatchHeader) -> list[tuple[int, Event]]:
         """Return the framelode events of a lifecycle batch. Other applications may have written events as well."""
         events: list[tuple[int, Event]] = []
-        for position, event in self._decoded(header):
+        for position, event in self._decoded(header, self._event_positions):
             if isinstance(event, UnreadableError):
                 raise event
             events.append((position, event))
         return events
 
-    def _decoded(self, header: BatchHeader) -> list[tuple[int, Event | UnreadableError]]:
+    def _decoded(
+        self, header: BatchHeader, next_positions: Sequence[int]
+    ) -> list[tuple[int, Event | UnreadableError]]:
         first = header.first_position
         if first not in self._events:
-            (body,) = self._log.bodies([first])
+            body = self._event_bodies.take(first, next_positions)
             try:
                 states = unpack_states(header, body)
             except UnreadableError as error:
@@ -129,7 +141,7 @@ class Page(Sequence[BatchHeader]):
         kept = self._blocks.get(header.first_position)
         if kept is not None:
             return kept
-        body = self._body(header)
+        body = self._frame_bodies.take(header.first_position, self._frames)
         blocks = map(body.open_block, range(body.blocks))
         if self._kept_bytes + body.raw_bytes > _KEPT_BYTES:
             return blocks
@@ -137,12 +149,24 @@ class Page(Sequence[BatchHeader]):
         self._kept_bytes += body.raw_bytes
         return kept
 
-    def _body(self, header: BatchHeader) -> Body:
-        """Return a body. The bodies of the next few batches are read together with it."""
-        position = header.first_position
+
+class _Bodies:
+    """Reads bodies a few at once, in ascending order."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._ahead: dict[int, Body] = {}
+
+    def take(self, position: int, positions: Sequence[int]) -> Body:
+        """Return a body, and forget it."""
+        self.read(position, positions)
+        return self._ahead.pop(position)
+
+    def read(self, position: int, positions: Sequence[int]) -> Body:
+        """Return a body. Those of the next few positions, of those given, are read together with it."""
         if position not in self._ahead:
-            at = bisect_left(self._frames, position)
-            wanted = self._frames[at : at + _BODIES_AT_ONCE]
+            at = bisect_left(positions, position)
+            wanted = positions[at : at + _BODIES_AT_ONCE]
             if position not in wanted:
                 # A damaged table returns the batches out of order.
                 wanted = [position]
@@ -152,7 +176,7 @@ class Page(Sequence[BatchHeader]):
                 # One of them is damaged. The error is raised when that body is requested.
                 bodies = list(self._log.bodies([position]))
             self._ahead = {body.first_position: body for body in bodies}
-        return self._ahead.pop(position)
+        return self._ahead[position]
 
 
 @lru_cache

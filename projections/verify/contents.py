@@ -62,7 +62,7 @@ def content_problems(log: Log, page: Page, keys: dict[int, bytes]) -> Iterator[s
 
 
 def _event_problems(log: Log, page: Page, header: BatchHeader) -> Iterator[str]:
-    (body,) = log.bodies([header.first_position])
+    body = page.event_body(header)
     yield from _body_problems(log, header, body.digest(), len(body))
     for position, event in page.events(header):
         if isinstance(event, DatasetCreated | VersionCreated) and event.originator_version != 1:
