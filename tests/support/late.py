@@ -18,4 +18,7 @@ class Late:
         self._name = name
 
     def __getattr__(self, name):
+        if name.startswith("_"):
+            # pytest asks all that a module of tests holds for the attributes of fixtures and mocks.
+            raise AttributeError(name)
         return getattr(pytest.importorskip(self._name, exc_type=ImportError), name)
