@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from subprocess import DEVNULL, PIPE
+from threading import Thread
 
-from patience import PATIENCE
+from patience import PATIENCE, join
 
 ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "a",
@@ -57,26 +60,31 @@ class GitRepository:
 @contextmanager
 def git_server(folder):
     """Serve the repositories below a folder over git's own protocol; gives the URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", f"--port={port}"]
-    process = subprocess.Popen(
-        [*command, f"--base-path={folder}", str(folder)],
-        env={**os.environ, **ENVIRONMENT, "GIT_TRACE2_EVENT": "0"},
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(500):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
-        yield f"git://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(PATIENCE)
+    command = ["git", "daemon", "--inetd", "--export-all", f"--base-path={folder}", str(folder)]
+    environment = {**os.environ, **ENVIRONMENT, "GIT_TRACE2_EVENT": "0"}
+
+    class Connection(StreamRequestHandler):
+        disable_nagle_algorithm = True
+
+        def handle(self):
+            daemon = subprocess.Popen(
+                command, stdin=PIPE, stdout=self.connection, stderr=DEVNULL, env=environment
+            )
+            with daemon, suppress(OSError):
+                while data := self.connection.recv(1 << 16):
+                    if sys.platform == "linux":
+                        # A client sends small parts, each of which would wait until the one before is confirmed.
+                        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                    os.write(daemon.stdin.fileno(), data)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"git://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            join(thread)
 
 
 @contextmanager
