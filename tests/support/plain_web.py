@@ -13,6 +13,7 @@ class Page(BaseHTTPRequestHandler):
     """A web server's answer, with or without a name for the content."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait until the client has confirmed the head
     pages: dict[str, tuple[bytes, str | None]]
 
     def do_HEAD(self):

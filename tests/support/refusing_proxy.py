@@ -28,7 +28,7 @@ class RefusingProxy(ThreadingHTTPServer):
         self.refuse = lambda method, path: None
         self.asked = []
         self.refused = 0
-        self._thread = threading.Thread(target=self.serve_forever)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self._thread.start()
 
     def close(self):
@@ -57,6 +57,7 @@ class Outage:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body would wait until the client has confirmed the head
 
     def do_GET(self):
         body = self._body()

@@ -386,7 +386,7 @@ class Answers(BaseHTTPRequestHandler):
 
 def test_a_server_that_refuses_or_is_down_does_not_say_that_nothing_is_there():
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         try:

@@ -155,7 +155,7 @@ def test_events_are_sent_to_a_server(draft):
 
     Collector.got = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         os.environ["OPENLINEAGE_URL"] = f"http://127.0.0.1:{server.server_port}"
