@@ -17,12 +17,8 @@ ACCOUNT = {"key": "test", "secret": "test"}
 def s3_url():
     """Return the URL of the server, started when it is first needed; its bucket is there."""
     import boto3
-    from botocore.loaders import JSONFileLoader, Loader
+    import s3_descriptions  # noqa: F401
 
-    # Each client would read the description of S3 again, which takes longer than most tests.
-    files = JSONFileLoader()
-    files.load_file = cache(files.load_file)
-    Loader.FILE_LOADER_CLASS = staticmethod(lambda: files)
     command = [sys.executable, "-W", "ignore", __file__]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
