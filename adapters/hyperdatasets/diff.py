@@ -38,20 +38,16 @@ _NO_FIELDS = b"\x80"
 """A record without fields, as msgpack."""
 
 
-class _Contents:
-    """The frames of some differences in both versions. Those of a version are decoded together, when the first is read."""
+class _Frames:
+    """The frames of some differences in one version. All are decoded together, when the first is read."""
 
-    def __init__(self, ids: list[str], positions: list[list[int]], changes: dict[int, FrameChange]) -> None:
+    def __init__(self, ids: list[str], positions: list[int], changes: dict[int, FrameChange]) -> None:
         self._ids, self._positions = ids, positions
-        self.payloads = [[changes[at].payload if at else b"" for at in side] for side in positions]
+        self.payloads = [changes[at].payload if at else b"" for at in positions]
 
     @cached_property
-    def before(self) -> list[Wire | None]:
-        return payload_wires(self._ids, self.payloads[0], self._positions[0])
-
-    @cached_property
-    def after(self) -> list[Wire | None]:
-        return payload_wires(self._ids, self.payloads[1], self._positions[1])
+    def wires(self) -> list[Wire | None]:
+        return payload_wires(self._ids, self.payloads, self._positions)
 
 
 class FrameDiff(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -67,18 +63,27 @@ class FrameDiff(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     frame_id: str
     fields: tuple[str, ...]
-    _contents: _Contents
-    _place: int
+    _before: _Frames | Wire | None
+    _after: _Frames | Wire | None
+    _place: int = 0
 
     @property
     def before(self) -> Wire | None:
         """The frame in the old version, in wire form; None if that version does not have it."""
-        return self._contents.before[self._place]
+        return self._read("_before", self._before)
 
     @property
     def after(self) -> Wire | None:
         """The frame in the new version, in wire form; None if that version does not have it."""
-        return self._contents.after[self._place]
+        return self._read("_after", self._after)
+
+    def _read(self, name: str, held: _Frames | Wire | None) -> Wire | None:
+        if not isinstance(held, _Frames):
+            return held
+        wire = held.wires[self._place]
+        # Whoever keeps this frame does not keep those that were decoded with it.
+        msgspec.structs.force_setattr(self, name, wire)
+        return wire
 
     @property
     def labels_gained(self) -> dict[str, int]:
@@ -104,8 +109,12 @@ class FrameDiff(msgspec.Struct, frozen=True, eq=False, gc=False):
     def _key(self) -> tuple[Any, ...]:
         return self.frame_id, self.fields, self.before, self.after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrameDiff, self._key()
+
     def __repr__(self) -> str:
-        before, after = (payloads[self._place] for payloads in self._contents.payloads)
+        sides = self._before, self._after
+        before, after = (each.payloads[self._place] if isinstance(each, _Frames) else each for each in sides)
         outcome = "changed" if before and after else "added" if after else "removed"
         which = f" ({', '.join(self.fields)})" if outcome == "changed" else ""
         return f"FrameDiff({printable(self.frame_id)} {outcome}{which})"
@@ -195,9 +204,11 @@ def _frame_diffs(
     ids: list[str], positions: list[list[int]], changes: dict[int, FrameChange]
 ) -> Iterator[FrameDiff]:
     """Yield the differences of some frames that are at given positions in both versions."""
-    contents = _Contents(ids, positions, changes)
-    fields = changed_fields(*([payload or _NO_FIELDS for payload in side] for side in contents.payloads))
-    return map(FrameDiff, ids, map(tuple, fields), repeat(contents), count())
+    before, after = (_Frames(ids, side, changes) for side in positions)
+    fields = changed_fields(
+        *([payload or _NO_FIELDS for payload in side.payloads] for side in (before, after))
+    )
+    return map(FrameDiff, ids, map(tuple, fields), repeat(before), repeat(after), count())
 
 
 class DiffStats(msgspec.Struct, frozen=True):

@@ -128,7 +128,8 @@ def measure(engine: Engine, picked: list[str]) -> None:
         found,
         f"reading all key rows: {whole.cpu / found.cpu:.0f}x",
     )
-    show("the same with contents, labels and fields", median_cost(lambda: list(new.diff(old).changed), 3))
+    opened = median_cost(lambda: [each.to_dict() for each in new.diff(old).changed], 3)
+    show("the same with contents, labels and fields", opened)
     show("diff: statistics side by side", median_cost(lambda: new.diff(old).stats))
     show("the newest 20 changes", median_cost(lambda: list(engine.history(newest_first=True, limit=20))))
     of_actor = median_cost(lambda: list(engine.history(actor="annotator")), 5)

@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import shutil
+import weakref
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -466,6 +467,18 @@ class TestDiff:
         assert entries != again[::-1]
         assert set(entries) == set(again)
         assert entries[0] != "0"
+
+    def test_a_kept_one_keeps_no_other(self, draft):
+        add(draft, *(frame(f"pizza{n}", "cat") for n in range(3)))
+        child = snapshot(draft)
+        child.update_frames([frame(f"pizza{n}", "dog") for n in range(3)])
+        entry = child.diff(draft).changed[:3][1]
+        decoded = [weakref.ref(entry._before), weakref.ref(entry._after)]
+        for other in (pickle.loads(pickle.dumps(entry)), copy.copy(entry), copy.deepcopy(entry)):
+            assert (other, repr(other), other.to_dict()) == (entry, repr(entry), entry.to_dict())
+        del other
+        assert [each() for each in decoded] == [None, None]
+        assert b"pizza2" not in pickle.dumps(child.diff(draft).changed[:3][1])
 
     def test_of_a_version_and_itself(self, draft):
         add(draft, frame("a"))
