@@ -276,7 +276,7 @@ class DataView(KnownAttributes):
         """Store the view, with the positions of its versions and the seed, and return its id.
 
         A stored view always returns the same frames, even after changes of its drafts, in a rebuilt or imported log,
-        and in other processes. If the view has not changed since it was stored, nothing is recorded.
+        and in other processes. If the view has not changed since it was stored, and was not deleted, nothing is recorded.
 
         Parameters
         ----------
@@ -294,7 +294,7 @@ class DataView(KnownAttributes):
             self.name = name
         if project_name is not None and project_name != self._project:
             self.project = project_name
-        if self._id is not None:
+        if self._id is not None and self._is_kept(self._id):
             return self._id
         self._session.require_present()
         application = self._session.writes.application
@@ -309,6 +309,11 @@ class DataView(KnownAttributes):
         application.run(["store_view", view_id], None, decide)
         self._id = view_id
         return view_id
+
+    def _is_kept(self, view_id: str) -> bool:
+        """Whether a stored view still exists: another object, or another process, may have deleted it."""
+        with self._session.read(Views) as (views, connection):
+            return bool(views.find(connection, view_id))
 
     def delete(self) -> None:
         """Remove the stored view (extension). Reads of the past still find it, and the files that only it reads can be deleted.
@@ -1127,7 +1132,7 @@ _STORED_FIELDS = ("id", "context_id", "timestamp", "sources", "rois", "meta", "n
 
 def _no_view(view_id: str | None, name: str | None, known: Iterable[str], when: str) -> NotFoundError:
     what = f"id {shorten(view_id)}" if view_id is not None else f"name {shorten(name)}"
-    return NotFoundError(f"there is no view with {what}{when}{did_you_mean(name or '', known)}")
+    return NotFoundError(f"there is no view with {what}{when}{did_you_mean(name, known) if name else ''}")
 
 
 def _several(queries: Any) -> list[HyperDatasetQuery]:
