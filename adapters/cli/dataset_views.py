@@ -21,7 +21,7 @@ from ..hyperdatasets.statistics import Statistics
 from ..hyperdatasets.version import DatasetVersion
 from .output import Cell, Difference, counted, print_table, say
 
-_SHORT_ID = 12
+SHORT_ID = 12
 
 
 class DatasetView(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ def print_stored_views(views: Iterable[StoredDataView]) -> None:
         (
             (
                 view.name,
-                view.id[:_SHORT_ID],
+                view.id[:SHORT_ID],
                 len(view.definition.versions),
                 len(view.definition.queries),
                 view.definition.order,
@@ -206,14 +206,14 @@ def print_versions(versions: list[VersionView]) -> None:
     names = {row.id: row.name for row in versions}
 
     def parent(row: VersionView) -> str | None:
-        return names.get(row.parent, row.parent[:_SHORT_ID]) if row.parent else None
+        return names.get(row.parent, row.parent[:SHORT_ID]) if row.parent else None
 
     print_table(
         ("version", "id", "state", "parent", "frames", "updated (UTC)"),
         (
             (
                 row.name,
-                row.id[:_SHORT_ID],
+                row.id[:SHORT_ID],
                 row.state,
                 parent(row),
                 row.frames,

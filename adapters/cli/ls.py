@@ -15,6 +15,7 @@ from .output import counted, limited, note, print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..hyperdatasets.views.data_view import DataView
 
 listing = typer.Typer()
 
@@ -174,7 +175,7 @@ def list_views(
         str | None,
         typer.Option(
             metavar="VIEW",
-            help="Remove a view: its name, of several the last one stored, or its id. The history is kept.",
+            help="Remove the view with this name (the last one stored, if there are several) or this id (12 digits or more).",
         ),
     ] = None,
     limit: Limit = None,
@@ -201,15 +202,8 @@ def list_views(
 
 
 def _remove_view(engine: Engine, name: str, *, yes: bool, json: bool) -> None:
-    from ..hyperdatasets.views.data_view import DataView
-
     with engine:
-        try:
-            view = DataView.get(dataview_name=name)
-        except NotFoundError:
-            if name not in {each.id for each in DataView.get_views()}:
-                raise
-            view = DataView.get(name)
+        view = _view_of(name)
         view_id = view.id
         confirm(
             f"Remove the view {name}? Its history is kept; blobs that only it reads are deleted by `framelode gc`.",
@@ -219,6 +213,23 @@ def _remove_view(engine: Engine, name: str, *, yes: bool, json: bool) -> None:
     print_json({"removed": {"id": view_id, "name": view.name or ""}}) if json else say(
         f"removed the view {name}"
     )
+
+
+def _view_of(name: str) -> DataView:
+    """Return the last view that was stored with a name, or else the only one whose id begins with as many digits as are listed."""
+    from ..hyperdatasets.views.data_view import DataView
+    from .dataset_views import SHORT_ID
+
+    if not name:
+        raise UsageError("--remove is empty: pass the name or the id of a view")
+    try:
+        return DataView.get(dataview_name=name)
+    except NotFoundError:
+        is_id = len(name) >= SHORT_ID
+        found = [view for view in DataView.get_views() if is_id and (view.id or "").startswith(name)]
+        if len(found) != 1:
+            raise
+        return found[0]
 
 
 @listing.command(epilog="Example: framelode stats food@v2 --against food@v1")

@@ -176,6 +176,13 @@ class TestStoredViews:
         assert [each.id for each in DataView.get_views()] == ids[:1]
         assert "did you mean 'train'?" in views("--remove", "trains", "--yes", status=4).stderr
         assert "exclude each other" in views("--remove", "train", "-n1", status=2).stderr
+        _simple(child).store()
+        assert "--remove is empty" in views("--remove", "", "--yes", status=2).stderr
+        views("--remove", ids[0][:12], "--yes", status=4)  # begins the ids of both
+        DataView.get_views()[1].delete()
+        views("--remove", ids[0][:11], "--yes", status=4)
+        views("--remove", ids[0][:12], "--yes")
+        assert DataView.get_views() == []
 
     def test_verify_finds_a_row_that_was_altered(self, engine, view):
         view.store()
