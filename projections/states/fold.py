@@ -2,7 +2,7 @@
 
 A state consists of sorted mixed keys and positions, 16 bytes per frame. A mixed key is the upper 48 bits of the mix of a
 key, so that two frames may have the same one. Such collisions are resolved with the full keys from the log. More bits
-would only make snapshots larger: a million frames share a mixed key once in 500 versions.
+would only make snapshots larger: of a million frames two share a mixed key in one of 560 versions.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from .snapshots import MINIMUM_EVENTS, Snapshot, SnapshotKey, SnapshotStore
 
 logger = logging.getLogger("framelode.states")
 
-_MAGIC = b"framelode state 1\n"
+_MAGIC = b"framelode state 2\n"
 _DIGEST_SIZE = 32
 
 _encoder = msgspec.msgpack.Encoder()

@@ -18,7 +18,7 @@ logger = logging.getLogger("framelode.states")
 
 _tables = sa.MetaData()
 _snapshot = sa.Table(
-    "state_snapshot_v1",
+    "state_snapshot_v2",
     _tables,
     sa.Column("version_id", sa.Text, primary_key=True),
     sa.Column("log_uuid", sa.Text, nullable=False),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...engine.errors import NotFoundError
 from ...engine.keys import U64
 from ...engine.log.contract import Log
-from .fold import MIXED_BITS, POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
+from .fold import POSITION, TOMBSTONE, BatchIndex, ReadRows, Run, State
 
 logger = logging.getLogger("framelode.states")
 
@@ -209,7 +209,6 @@ def _state_of(snapshot: Snapshot, read_rows: ReadRows) -> State:
     most = snapshot.name.position
     mixed = _unpack(snapshot.mixed, most)
     np.cumsum(mixed, out=mixed)
-    mixed &= MIXED_BITS
     positions = _unpack(snapshot.positions, most)
     # The lowest bit marks a delete here, and the highest one in a state. Allocating memory costs more than the arithmetic.
     for start in range(0, len(positions), _ROTATED_AT_ONCE):

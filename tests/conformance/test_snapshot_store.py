@@ -48,6 +48,7 @@ def store_of(request, engine):
             return SnapshotTable(engine.session.database, log)
         return SnapshotObjects(lambda: ObjectPrefix(url, filesystem), log)
 
+    open_store.tamper = lambda name, change: _tamper(ObjectPrefix(url, filesystem), name, change)
     open_store.damage = lambda name: _damage(request.param, engine, ObjectPrefix(url, filesystem), name)
     return open_store
 
@@ -56,12 +57,15 @@ def _damage(kind, engine, objects, name):
     if kind == "table":
         with engine.session.database.write() as connection:
             connection.exec_driver_sql(
-                "UPDATE state_snapshot_v1 SET positions = x'00' WHERE version_id = ?", (name.version_id,)
+                "UPDATE state_snapshot_v2 SET positions = x'00' WHERE version_id = ?", (name.version_id,)
             )
         return
+    _tamper(objects, name, lambda data: data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+
+
+def _tamper(objects, name, change):
     (path,) = [path for path in objects.find("") if name.digest.hex() in path]
-    data = objects.read(path)
-    objects.fs.pipe_file(objects.at(path), data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+    objects.fs.pipe_file(objects.at(path), change(objects.read(path)))
 
 
 def snapshot(engine, version_id, position, filling=b"mixed"):
@@ -114,6 +118,18 @@ def test_damage_is_noticed_and_what_is_written_again_is_whole(engine, store_of, 
     assert "the state is replayed" in caplog.text
     store_of().write(one, [])
     assert store_of().read(one.name) == one
+
+
+def test_programs_that_keep_whole_mixes_have_snapshots_of_their_own(engine, store_of, request):
+    one = snapshot(engine, "v", 5)
+    store_of().write(one, [])
+    if request.node.callspec.params["store_of"] == "table":
+        with engine.session.database.read() as connection:
+            names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name LIKE 'state%'")
+            assert "state_snapshot_v1" not in names.scalars().all()
+        return
+    store_of.tamper(one.name, lambda data: data.replace(b"framelode state 2\n", b"framelode state 1\n"))
+    assert store_of().read(one.name) is None
 
 
 def test_drop(engine, store_of):

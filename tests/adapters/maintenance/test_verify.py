@@ -448,7 +448,7 @@ class TestDerived:
     def test_a_snapshot_that_differs(self, engine):
         assert any(engine.session.states.save_snapshot(version_id) for version_id in self.versions(engine))
         with engine.session.runner.store.write() as connection:
-            connection.exec_driver_sql("UPDATE state_snapshot_v1 SET total = total + 1")
+            connection.exec_driver_sql("UPDATE state_snapshot_v2 SET total = total + 1")
         engine.session.states.forget()
         with pytest.raises(IntegrityError, match="the snapshot of the state of version"):
             engine.verify()

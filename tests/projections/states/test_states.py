@@ -167,7 +167,7 @@ class TestSnapshots:
 
     def rows(self, engine):
         with engine.session.database.read() as connection:
-            return connection.exec_driver_sql("SELECT * FROM state_snapshot_v1").mappings().all()
+            return connection.exec_driver_sql("SELECT * FROM state_snapshot_v2").mappings().all()
 
     def test_hold_the_state_with_its_tombstones(self, engine, version, kept):
         (row,) = self.rows(engine)
@@ -232,7 +232,7 @@ class TestSnapshots:
         else:
             changed = value + 1000 if isinstance(value, int) else value + "x"
         with engine.session.database.write() as connection:
-            connection.execute(sa.text(f"UPDATE state_snapshot_v1 SET {column} = :value"), {"value": changed})
+            connection.execute(sa.text(f"UPDATE state_snapshot_v2 SET {column} = :value"), {"value": changed})
         assert kept.load(version.version_id, engine.session.states.rows) is None
         state = StateCache(engine.log, parent_of(engine), kept).current(version.version_id)
         assert content(state) == reference(engine, version.version_id, engine.log.head().position)
@@ -282,7 +282,7 @@ class TestSnapshotsLeftByReads:
 
     def rows(self, engine):
         with engine.session.database.read() as connection:
-            return connection.execute(sa.text("SELECT version_id, version FROM state_snapshot_v1")).all()
+            return connection.execute(sa.text("SELECT version_id, version FROM state_snapshot_v2")).all()
 
     def read(self, engine):
         version = DatasetVersion.get_version(dataset_name="d")
