@@ -10,6 +10,7 @@ import traceback
 import warnings
 from contextlib import closing, suppress
 from enum import Enum
+from functools import cached_property
 
 import psycopg
 import pytest
@@ -236,7 +237,7 @@ CASES = {
     "LocalCache.note.uri": lambda w, u: w.cache().note(u, framelode.adapters.files.cache.Known("0" * 64, "1")),
     "DatasetVersion.import_from.path": lambda w, u: DatasetVersion.import_from("auto", u, "d"),
     "DatasetVersion.import_from.root": lambda w, u: DatasetVersion.from_voc(w.voc(), "voc", root=u),
-    "DatasetVersion.from_hf.folder": lambda w, u: DatasetVersion.from_hf(w.draft.to_hf(), "hf", folder=u),
+    "DatasetVersion.from_hf.folder": lambda w, u: DatasetVersion.from_hf(w.hf, "hf", folder=u),
     "DatasetVersion.export.path": lambda w, u: w.draft.export("coco", u),
     "DatasetVersion.to_croissant.path": lambda w, u: w.draft.to_croissant(u),
     "DatasetVersion.to_croissant.url": lambda w, u: w.draft.to_croissant("croissant", url=u),
@@ -339,6 +340,14 @@ class World:
         self.draft = DatasetVersion.get_current(dataset_name="d")
         (folder / "project").mkdir()
         self.pins = Datasets(folder / "project", engine=self.engine)
+
+    @cached_property
+    def hf(self):
+        """A data set of one local file: those of the draft would be looked for on the network, each time."""
+        DatasetVersion.create_new_dataset("of hf")
+        draft = DatasetVersion.get_current(dataset_name="of hf")
+        draft.add_frames([SingleFrame(source=self.file)])
+        return draft.to_hf()
 
     def voc(self):
         (self.folder / "Annotations").mkdir(exist_ok=True)
