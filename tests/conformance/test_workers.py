@@ -22,7 +22,7 @@ from framelode.adapters.executors.processes import Processes
 from framelode.projections import runner as runner_module
 from framelode.projections.verify import verify as check
 
-FEW_EVENTS, MORE_EVENTS = 3, 15
+FEW_EVENTS, MORE_EVENTS = 3, 30
 """In a part of a short log, and of a longer one."""
 
 

@@ -37,7 +37,7 @@ from framelode.engine.parallel import ordered_map
 from framelode.projections import runner as runner_module
 from framelode.projections.verify import verify as check
 
-PARTS = 3
+PARTS = 8
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +224,10 @@ if __name__ == "__main__":
 
 def until(found):
     """Wait for something that comes, or fail."""
-    for _ in range(600):
+    for _ in range(6000):
         if value := found():
             return value
-        time.sleep(0.1)
+        time.sleep(0.01)
     raise AssertionError("it did not come in a minute")
 
 
@@ -302,6 +302,11 @@ class TestReachingAScheduler:
         with connected(address):
             raise AssertionError("connected")
 
+    @pytest.fixture
+    def _at_once(self, monkeypatch):
+        monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 0.05)
+
+    @pytest.mark.usefixtures("_at_once")
     def test_nobody_listens(self, folder):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -311,6 +316,7 @@ class TestReachingAScheduler:
             done = run("--engine", folder, "rebuild", "--on", address, status=6)
         assert f"the Dask scheduler {address} cannot be reached" in done.stderr
 
+    @pytest.mark.usefixtures("_at_once")
     def test_somebody_who_says_nothing(self):
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
