@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +11,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
+from forked import Program
 
 import framelode
 from framelode.adapters.one.alf.cache import (
@@ -624,26 +623,10 @@ class TestTables:
         assert not extra.exists()
 
 
-WORKER = """
-import sys, warnings
-from framelode.adapters.one.api import One
-warnings.simplefilter("error")
-one = One(sys.argv[1], mode="local")
-for turn in range(3):
-    assert len(one.search(subject="mouse")) == 2
-    assert one.load_object("mouse/2021-02-05/001", "wheel").position.size == 6
-    ids = one.list_datasets("mouse/2021-02-05/001", details=True).index
-    one.set_qc(ids[turn % len(ids)], ["PASS", "WARNING"][int(sys.argv[2]) % 2])
-    one.load_cache()
-    assert len(one.list_datasets()) == 9
-"""
-
-
 def test_processes_share_a_folder(records):
     records.close()
-    command = [sys.executable, "-c", WORKER, str(records.root)]
-    workers = [subprocess.Popen([*command, str(n)], stderr=subprocess.PIPE, text=True) for n in range(2)]
-    assert [worker.communicate(timeout=120)[1] for worker in workers] == ["", ""]
+    workers = [Program("one_worker", records.root, qc) for qc in ("PASS", "WARNING")]
+    assert [worker.communicate()[0] for worker in workers] == ["done\n", "done\n"]
     assert set(records.tables()["datasets"]["qc"]) <= {"NOT_SET", "PASS", "WARNING"}
     assert not list(records.root.glob(".*.pqt.*"))
 

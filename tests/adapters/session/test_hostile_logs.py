@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 from command_line import run
+from forked import Program
 
 import framelode
 from framelode import DatasetVersion, SingleFrame
@@ -240,16 +239,10 @@ def test_blocks_that_claim_more_memory_than_a_batch_has(base, tmp_path):
 
 def limited(folder, version_id):
     """Read a version in a process whose memory is limited; returns what was raised."""
-    paths = [str(Path(framelode.__file__).parents[1]), *sys.path]
-    done = subprocess.run(
-        [sys.executable, hostile_reads.__file__, str(folder), version_id, FRAME, str(MEGABYTES)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(done.stdout, type=dict[str, str])
+    process = Program("hostile_reads", folder, version_id, FRAME, MEGABYTES)
+    printed, _ = process.communicate()
+    assert process.returncode == 0
+    return msgspec.json.decode(printed, type=dict[str, str])
 
 
 def test_keys_that_are_fewer_than_events(base, tmp_path):
