@@ -148,8 +148,10 @@ def test_mlflow_may_be_imported_first():
 @pytest.mark.parametrize(
     "first", [pytest.param("mlflow", marks=pytest.mark.long), "framelode.adapters.integrations.mlflow"]
 )
-def test_both_orders_of_import(first):
+def test_both_orders_of_import_and_none_before_it_is_used(first):
     code = f"""import sys, warnings
+import framelode.adapters.integrations.filesystem
+assert "mlflow" not in sys.modules
 with warnings.catch_warnings(record=True) as raised:
     warnings.simplefilter("always")
     import {first}
@@ -157,9 +159,4 @@ with warnings.catch_warnings(record=True) as raised:
 assert not [each for each in raised if "framelode" in str(each.message)]
 from framelode.adapters.integrations.mlflow import from_framelode
 assert mlflow.data.from_framelode is from_framelode"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
-
-
-def test_mlflow_is_imported_only_where_it_is_used(tmp_path):
-    code = "import sys, framelode.adapters.integrations.filesystem; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
