@@ -184,15 +184,21 @@ def _does_more(item):
     return item.get_closest_marker("sized") is not None or getattr(item.obj, "is_hypothesis_test", False)
 
 
+@pytest.fixture
+def require_whole():
+    """What is required of an engine when its test ends."""
+    return lambda engine: engine.verify()
+
+
 @pytest.fixture(params=["memory", "file", "postgres"])
-def engine(request, tmp_path, ticks):
-    """An engine in memory, on files and in PostgreSQL, current inside the test, its log verified at the end."""
+def engine(request, tmp_path, ticks, require_whole):
+    """An engine in memory, on files and in PostgreSQL, current inside the test, whole at its end."""
     places = {"memory": lambda: "sqlite://", "file": lambda: tmp_path / "engine"}
     url = places.get(request.param, lambda: request.getfixturevalue("postgres_url"))()
     blobs = {"blobs": tmp_path / "blobs"} if request.param == "postgres" else {}
     with framelode.connect(url, clock=ticks.clock, new_id=ticks.new_id, **blobs) as opened:
         yield opened
-        opened.verify()
+        require_whole(opened)
         opened.close()
 
 

@@ -7,6 +7,5 @@ import pytest
 
 
 @pytest.fixture
-def engine(engine):
-    yield engine
-    lake_files.require_whole(engine)
+def require_whole():
+    return lake_files.require_whole
