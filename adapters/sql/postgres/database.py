@@ -29,6 +29,7 @@ from .checks import index_problems
 from .guards import PostgresGuards
 from .notify import PostgresWatch
 from .text import take_any_text
+from .together import run_together
 
 LOCK_TIMEOUT_SECONDS = 60
 
@@ -154,7 +155,7 @@ class PostgresDatabase(Database):
             )
         commit = "on" if self._durable else "off"
         # Tables get the owner of the schema, so that every role of the application can rebuild projections.
-        _run(
+        run_together(
             raw,
             f"""SET search_path TO "{self.schema}", pg_temp;
             SET default_transaction_isolation TO 'read committed';
@@ -192,7 +193,7 @@ class PostgresDatabase(Database):
     def _begin(self, connection: sa.Connection) -> None:
         self._announces = False
         # One round trip. Each statement sees what was committed before it.
-        _run(
+        run_together(
             _raw(connection),
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({self.lock_key})",
         )
@@ -200,7 +201,7 @@ class PostgresDatabase(Database):
     def _begin_snapshot(self, connection: sa.Connection, tables: Sequence[str]) -> None:
         # A snapshot protects rows, not tables: without the lock, a rebuild could replace a table.
         names = ", ".join(f'"{name}"' for name in tables)
-        _run(
+        run_together(
             _raw(connection),
             f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {names} IN ACCESS SHARE MODE",
         )
@@ -219,7 +220,7 @@ class PostgresDatabase(Database):
         if raw.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
             # PostgreSQL answers COMMIT of a failed transaction without an error.
             raise StorageError(f"{self.name}: the transaction failed and was rolled back")
-        _run(raw, f'NOTIFY "{self.schema}"; COMMIT' if self._announces else "COMMIT")
+        run_together(raw, f'NOTIFY "{self.schema}"; COMMIT' if self._announces else "COMMIT")
 
     def _is_open(self, connection: sa.Connection) -> bool:
         raw = _raw_of(connection)
@@ -242,7 +243,7 @@ class PostgresDatabase(Database):
         """Raise `StorageError` if the server no longer has the transaction of `exclusive`."""
         super().require_exclusive()
         with self._translated():
-            _run(_raw(self._writing()), "SELECT 1")
+            run_together(_raw(self._writing()), "SELECT 1")
 
     def announce(self) -> None:
         """Notify watchers when the open transaction is committed."""
@@ -376,9 +377,3 @@ def _drop(connection: sa.Connection) -> None:
     if not connection.closed:
         connection.invalidate()
         connection.close()
-
-
-def _run(raw: psycopg.Connection[Any], statements: str) -> None:
-    """Run statements in one round trip and discard their results."""
-    with psycopg.Cursor(raw) as cursor:
-        cursor.execute(statements.encode())
