@@ -6,6 +6,8 @@ import pytest
 
 from framelode import DatasetVersion, SingleFrame
 from framelode.engine.errors import IntegrityError
+from framelode.engine.events.domain import DatasetCreated
+from framelode.engine.log.batch import EVENTS_SCHEMA
 from framelode.projections.pages import cut_pages
 
 
@@ -42,3 +44,52 @@ def test_a_missing_body_is_told_with_its_position_though_another_comes_twice(eng
     with pytest.raises(IntegrityError) as error:
         list(engine.log.bodies([last, last, last + 1]))
     assert error.value.position == last + 1
+
+
+class TestEvents:
+    """Lifecycle events are decoded from bodies that are read once, a few together."""
+
+    @pytest.fixture
+    def read(self, engine, monkeypatch):
+        """The positions of the bodies that were read, of each statement."""
+        read = []
+        bodies = engine.log.bodies
+        monkeypatch.setattr(engine.log, "bodies", lambda some: read.append(list(some)) or bodies(some))
+        return read
+
+    @pytest.fixture
+    def page(self, engine, headers):
+        for number in range(10):
+            DatasetVersion.create_new_dataset(f"d{number}")
+        (page,) = cut_pages(engine.log, list(engine.log.headers()))
+        return page
+
+    def test_of_a_kind(self, page, read):
+        created = [event.name for _, _, event in page.lifecycle(DatasetCreated)]
+        assert created == ["d", *(f"d{number}" for number in range(10))]
+        assert list(map(len, read)) == [8, 3]
+        assert [event.name for _, _, event in page.lifecycle(DatasetCreated)] == created
+        assert list(map(len, read)) == [8, 3]
+
+    def test_of_all_kinds_with_their_bodies(self, page, read):
+        batches = [header for header in page if header.schema == EVENTS_SCHEMA]
+        for header in batches:
+            assert len(page.event_body(header)) == len(page.events(header)) == header.count
+        assert [position for some in read for position in some] == [
+            header.first_position for header in batches
+        ]
+
+    def test_a_damaged_body_is_told_at_its_batch(self, engine, page, monkeypatch):
+        batches = [header for header in page if header.schema == EVENTS_SCHEMA]
+        damaged, bodies = batches[3].first_position, engine.log.bodies
+
+        def some_damaged(some):
+            if damaged in some:
+                raise IntegrityError("damaged", position=damaged)
+            return bodies(some)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.log, "bodies", some_damaged)
+            with pytest.raises(IntegrityError, match="damaged"):
+                page.events(batches[3])
+            assert [len(page.events(header)) for header in batches if header is not batches[3]]
