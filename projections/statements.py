@@ -219,8 +219,9 @@ class SchemaStatements:
 
     def create_missing(self, connection: sa.Connection) -> None:
         """Create the tables that do not exist."""
+        existing = set(connection.dialect.get_table_names(connection))
         for table in self._metadata.tables.values():
-            if not connection.dialect.has_table(connection, table.name):
+            if table.name not in existing:
                 self._create(connection, table)
 
     def _create(self, connection: sa.Connection, table: sa.Table) -> None:

@@ -146,6 +146,8 @@ def require_own_places(folder: Path, settings: Settings, given: Mapping[str, obj
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether a path is inside a folder after symbolic links are resolved."""
+    if path.parent == folder and path.name != ".." and not path.is_symlink():
+        return True
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 

@@ -130,12 +130,15 @@ def _open_schema(place: PostgresSchema) -> Database:
 
 def _open_sound(path: Path | None) -> Database:
     """Open the database and check it, unless its files are unchanged since the last successful check."""
-    seen = _appearance(path) if path and path.exists() else ""
+    found = _stat(path)
+    # Nothing of an empty file can be damaged.
+    is_new = not found or found[1] == 0
+    seen = _appearance(path) if path and found else ""
     store = SqliteDatabase(path, durable=False)
     try:
         _require_ours(store)
         store.adopt()
-        known = path is not None and seen != "" and _noted(path) == seen
+        known = is_new or (path is not None and seen != "" and _noted(path) == seen)
         if not known:
             _require_sound(store)
     except BaseException:

@@ -50,7 +50,7 @@ _keys_of = BySize(
 
 
 class SnapshotTable(SnapshotStore):
-    """One row for each version with a snapshot.
+    """One row for each version with a snapshot. The first one creates the table.
 
     Parameters
     ----------
@@ -63,13 +63,19 @@ class SnapshotTable(SnapshotStore):
     def __init__(self, store: ProjectionStore, log: Log) -> None:
         self._store = store
         self._log = log
-        with store.write() as connection:
-            _schema.create_missing(connection)
+        self._exists = False
+
+    def _has_table(self, connection: sa.Connection) -> bool:
+        # Another process may create it.
+        self._exists = self._exists or _snapshot.name in connection.dialect.get_table_names(connection)
+        return self._exists
 
     def kept(self, version_ids: Collection[str] | None = None, *, fresh: bool = True) -> list[SnapshotKey]:  # noqa: ARG002 - always fresh
         """Return the snapshots of some versions, by default of all."""
         found: list[Any] = []
         with self._store.read() as connection:
+            if not self._has_table(connection):
+                return []
             if version_ids is None:
                 found += _all_keys.rows(connection, (self._log.uuid,))
             for some in chunked(version_ids or (), ROWS_AT_ONCE):
@@ -116,10 +122,12 @@ class SnapshotTable(SnapshotStore):
         }
         replaced = {name.version_id, *(other.version_id for other in outdated)}
         with self._store.write() as connection:
+            _schema.create_missing(connection)
             connection.execute(sa.delete(_snapshot).where(_column.version_id.in_(replaced)))
             connection.execute(_snapshot.insert(), values)
 
     def drop(self) -> None:
         """Remove all snapshots."""
         with self._store.write() as connection:
-            connection.execute(sa.delete(_snapshot))
+            if self._has_table(connection):
+                connection.execute(sa.delete(_snapshot))

@@ -276,9 +276,7 @@ class Catalog(FoldedProjection[CatalogChanges]):
     ) -> list[DatasetRow]:
         """Return datasets, oldest first. Removed ones only if requested."""
         keys = {"dataset_id": dataset_id, "name_key": None if name is None else text_key(name), "name": name}
-        column = self.dataset.c
-        hidden = None if removed else column.removed_position.is_(None)
-        rows = self._rows(connection, DatasetRow, self.dataset, keys, hidden, column.created_position)
+        rows = self._rows(connection, DatasetRow, self.dataset, keys, removed=removed)
         return list(map(_dataset_row, rows))
 
     def versions(
@@ -293,12 +291,9 @@ class Catalog(FoldedProjection[CatalogChanges]):
         removed: bool = False,
     ) -> list[VersionRow]:
         """Return versions, newest first. Removed ones only if requested."""
-        column = self.version.c
         wanted = {"dataset_id": dataset_id, "version_id": version_id, "parent_id": parent_id}
         keys = {"name_key": None if name is None else text_key(name), "name": name, "state": state}
-        hidden = None if removed else column.state != REMOVED
-        newest = column.created_position.desc()
-        rows = self._rows(connection, VersionRow, self.version, wanted | keys, hidden, newest)
+        rows = self._rows(connection, VersionRow, self.version, wanted | keys, removed=removed)
         return list(map(_version_row, rows))
 
     def _rows(
@@ -307,19 +302,23 @@ class Catalog(FoldedProjection[CatalogChanges]):
         kind: type[DatasetRow | VersionRow],
         table: sa.Table,
         keys: dict[str, Any],
-        condition: sa.ColumnElement[bool] | None,
-        order: sa.ColumnElement[Any],
+        *,
+        removed: bool,
     ) -> list[Any]:
         """Return the rows with some values of columns, by a query that is compiled once for the columns that are given."""
         given = {name: value for name, value in keys.items() if value is not None}
-        which = (kind, tuple(given), condition is None)
+        which = (kind, tuple(given), removed)
         query = self._queries.get(which)
         if query is None:
             column = table.c
-            select = sa.select(*(column[each] for each in kind.__struct_fields__)).order_by(order)
+            select = sa.select(*(column[each] for each in kind.__struct_fields__))
             select = select.where(*(column[each] == sa.bindparam(each) for each in given))
-            query = DirectQuery(select if condition is None else select.where(condition), tuple(given))
-            self._queries[which] = query
+            if not removed:
+                select = select.where(
+                    column.removed_position.is_(None) if kind is DatasetRow else column.state != REMOVED
+                )
+            order = column.created_position if kind is DatasetRow else column.created_position.desc()
+            query = self._queries[which] = DirectQuery(select.order_by(order), tuple(given))
         return query.rows(connection, tuple(given.values()))
 
     def current(self, connection: sa.Connection, dataset_id: str) -> VersionRow | None:

@@ -24,7 +24,7 @@ from ..database import Database, forget, keep_when_interrupted
 from .file import LOG_MARK, PROJECTIONS_MARK, check_file, check_size
 from .guards import SqliteGuards
 from .read_only_file import ReadOnlyFile
-from .types import check_values, compile_tables
+from .types import check_values, compile_tables, table_names
 from .write_lock import WriteLock
 
 logger = logging.getLogger("framelode.sqlite")
@@ -36,8 +36,6 @@ LOCK_TIMEOUT_SECONDS = 60.0
 
 _carried: dict[tuple[int, int], list[object]] = {}
 """Files that were in use when this process was forked, with the parent's connections. The references keep them open."""
-
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
 
 _DAMAGE = (
     "malformed",
@@ -248,7 +246,7 @@ class SqliteDatabase(Database):
     def table_names(self) -> set[str]:
         """Return the names of the existing tables."""
         with self.read() as connection:
-            return {name for (name,) in run(connection, _TABLES)}
+            return set(table_names(connection))
 
     def data_version(self, connection: sa.Connection) -> tuple[int, int]:
         """Return a number that changes when another connection commits."""

@@ -51,14 +51,14 @@ def compile_tables(dialect: sa.Dialect) -> None:
     """Set up how a dialect compiles column types and tables, and how it finds tables."""
     dialect.type_compiler_instance = _Types(dialect)
     dialect.ddl_compiler = _Tables
-    dialect.has_table = _has_table
+    dialect.get_table_names = table_names
 
 
-def _has_table(connection: sa.Connection, table_name: str, schema: str | None = None, **kw: Any) -> bool:  # noqa: ARG001 - SQLAlchemy's signature
-    """Whether a table exists. SQLAlchemy asks for its columns, which takes ten times as long."""
+def table_names(connection: sa.Connection, schema: str | None = None, **kw: Any) -> list[str]:  # noqa: ARG001 - SQLAlchemy's signature
+    """Return the names of the existing tables. Execution by SQLAlchemy would take ten times as long."""
     raw: Any = connection.connection.driver_connection
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return raw.execute(query, (table_name,)).fetchone() is not None
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+    return [name for (name,) in raw.execute(query)]
 
 
 def check_values(dialect: sa.Dialect) -> None:

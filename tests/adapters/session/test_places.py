@@ -515,7 +515,7 @@ def preloaded(tmp_path_factory):
 @pytest.mark.sized
 def test_a_read_that_fails_is_an_error_of_ours(tmp_path, preloaded):
     make(tmp_path / "food")
-    step = str(sized(4, 1))
+    step = str(sized(3, 1))
     done = subprocess.run(
         [sys.executable, str(SUPPORT / "failing_reads.py"), str(tmp_path / "food"), step, "300"],
         env=os.environ | {"LD_PRELOAD": str(preloaded)},
@@ -529,7 +529,7 @@ def test_a_read_that_fails_is_an_error_of_ours(tmp_path, preloaded):
     assert found["bare"] == {}
     assert "wrong" not in found["outcomes"]
     assert found["outcomes"].keys() - {"read"}
-    assert sum(found["outcomes"].values()) > sized(15, 60)
+    assert sum(found["outcomes"].values()) > sized(15, 45)
 
 
 BAD = ["NULL", "'nonsense'", "x'00ff'", "'9' || hex(zeroblob(40))", "-1", "''", "1e300"]
