@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from forked import FORKED
 from PIL import Image
 from torch_worker import id_and_red, only_id
 
@@ -210,7 +211,8 @@ def test_versions_and_moments(draft):
     [
         ("fork", True, 2),
         ("fork", False, 2),
-        ("spawn", True, 1),
+        # Spawned ones are given the same, and load everything anew.
+        pytest.param(FORKED, True, 1, id="forkserver-True-1"),
         pytest.param("spawn", True, 2, marks=pytest.mark.long),
         pytest.param("spawn", False, 2, marks=pytest.mark.long),
     ],

@@ -277,22 +277,29 @@ class TestEnds:
         engine.close()
         join(thread)
 
-    def test_a_process_ends_that_closes_nothing(self, engine, version):
+    def test_a_process_ends_that_closes_nothing(self, tmp_path, postgres_url):
         script = """
 import sys, framelode
 from framelode.engine.parallel import ThreadWorkers
-engine = framelode.connect(sys.argv[1])
-subscription = engine.session.writes.application.recorder.subscribe()
-print(next(subscription).id)
-workers = ThreadWorkers(2, "test")
-workers.map(str, [1, 2, 3])
-framelode.DatasetVersion.get_current(dataset_name="d").add_frames([framelode.SingleFrame(id="x")])
+kept = []
+for url in sys.argv[1:]:
+    engine = framelode.connect(url)
+    subscription = engine.session.writes.application.recorder.subscribe()
+    print(next(subscription).id)
+    workers = ThreadWorkers(2, "test")
+    workers.map(str, [1, 2, 3])
+    framelode.DatasetVersion.get_current(dataset_name="d").add_frames([framelode.SingleFrame(id="x")])
+    kept += [engine, subscription, workers]
 """
+        urls = [str(tmp_path / "engine"), postgres_url]
+        for url in urls:
+            with framelode.connect(url) as engine, closing(engine):
+                DatasetVersion.create_new_dataset("d")
         done = subprocess.run(
-            [sys.executable, "-c", script, engine.url],
+            [sys.executable, "-c", script, *urls],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=False,
         )
-        assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, "1\n1\n"), done.stderr
