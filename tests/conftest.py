@@ -98,11 +98,16 @@ their own for each database.
 """
 
 LONG_FILES = {
+    "test_benchmarks",
+    "test_concurrent_writers",
+    "test_docs",
     "test_executors",
+    "test_forks",
     "test_frames",
     "test_hostile_lake",
     "test_killed_rebuild",
     "test_pin_interchange",
+    "test_to_torch",
     "test_typing",
     "test_workers",
 }
