@@ -65,12 +65,12 @@ def digest(data):
 
 
 def test_four_processes_write_the_same_and_different_contents(tmp_path):
-    shared = [b"shared %d" % n for n in range(15)] + [b"large" * 300_000]
+    shared = [b"shared %d" % n for n in range(12)] + [b"large" * 300_000]
     url, context = s3_prefix(), FORKED
     start, results = context.Barrier(4, timeout=PATIENCE), context.Queue()
     processes = []
     for number in range(4):
-        files_in(tmp_path / f"{number}", [*shared, *(b"own %d %d" % (number, n) for n in range(10))])
+        files_in(tmp_path / f"{number}", [*shared, *(b"own %d %d" % (number, n) for n in range(6))])
         arguments = (s3_url(), url, str(tmp_path / f"{number}"), start, results)
         processes.append(context.Process(target=object_worker.put, args=arguments))
     for process in processes:
@@ -79,7 +79,7 @@ def test_four_processes_write_the_same_and_different_contents(tmp_path):
     join(*processes)
     assert [failures for _, failures in found] == [[], [], [], []]
     expected = {digest(data) for data in shared} | {
-        digest(b"own %d %d" % (number, n)) for number in range(4) for n in range(10)
+        digest(b"own %d %d" % (number, n)) for number in range(4) for n in range(6)
     }
     assert {stored for some, _ in found for stored in some} == expected
     store = BlobStore(url, filesystem=s3_filesystem())
@@ -148,11 +148,11 @@ class TestOutages:
         assert store.scrub(expected=map(digest, contents)).is_sound
 
     def test_a_store_that_is_down_is_not_asked_for_every_content(self, store, proxy, tmp_path):
-        paths = files_in(tmp_path / "files", [b"content %d" % n for n in range(300)])
+        paths = files_in(tmp_path / "files", [b"content %d" % n for n in range(150)])
         store.join()
         proxy.refuse = lambda method, path: 503 if method == "PUT" else None
         report = store.put_files(paths, retries=1)
-        assert len(report.failures) == 300
+        assert len(report.failures) == 150
         asked = {path for method, path, status in proxy.asked if method == "PUT"}
         assert 32 <= len(asked) < 100
         proxy.refuse = lambda method, path: None
