@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 Tags = str | Tag | Sequence[str | Tag]
 PathLike = str | os.PathLike[str]
+
+_FIRST_INCREMENT = (1 / 64, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Parts of it between two questions, since most jobs are short."""
 
 
 class Data:
@@ -555,15 +559,15 @@ def _require_there(data: Sequence[Data]) -> None:
 
 
 def wait_until(is_done: Callable[[], bool], blocking_time_increment: float, attempts: int, what: str) -> None:
-    """Wait until a function returns True, asking it once in a while.
+    """Wait until a function returns True, asking it once in a while. During the first increment it is asked more often.
 
     Raises
     ------
     WaitingAttemptsTimeout
         It did not within the attempts.
     """
-    for _ in range(max(1, attempts)):
+    for part in chain(_FIRST_INCREMENT, repeat(1.0, max(1, attempts) - 1)):
         if is_done():
             return
-        time.sleep(blocking_time_increment)
+        time.sleep(part * blocking_time_increment)
     raise WaitingAttemptsTimeout(f"{what} is not done after {attempts} times {blocking_time_increment} s")

@@ -19,6 +19,7 @@ from patience import PATIENCE
 import framelode
 from framelode.adapters.datalake import Client, CloudObject, CloudProjectionObject, JobRunStatus
 from framelode.adapters.datalake import exceptions as errors
+from framelode.adapters.datalake.data import wait_until
 
 LONG = {"blocking_time_increment": 0.05, "attempts": 20 * PATIENCE}
 
@@ -298,6 +299,16 @@ class TestProcessing:
         made.delete()
         with pytest.raises(errors.ResourceNotFoundError):
             client.get_processing("p")
+
+    def test_waiting_asks_often_at_first_and_lasts_as_long_as_told(self, monkeypatch):
+        slept = []
+        monkeypatch.setattr("framelode.adapters.datalake.data.time.sleep", slept.append)
+        wait_until(lambda: len(slept) == 2, 1.0, 20, "it")
+        assert sum(slept) < 0.1
+        slept.clear()
+        with pytest.raises(errors.WaitingAttemptsTimeout, match=r"it is not done after 3 times 0\.5 s"):
+            wait_until(lambda: False, 0.5, 3, "it")
+        assert sum(slept) == 1.5
 
     def test_waiting_ends(self, lake, data, tmp_path):
         processing = Client().register_processing(lake_files.wait_for, "wait")
