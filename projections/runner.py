@@ -74,8 +74,7 @@ class Runner:
         self._all: tuple[Projection, ...] | None = None
         self._tracking = Tracking(log, store.name, place)
         forks.renewed(self._renew)
-        with store.write() as connection:
-            self._tracking.create(connection)
+        self._tracking.create(store)
 
     def _renew(self) -> None:
         self._tracks: dict[str, Track] = {}

@@ -212,6 +212,10 @@ class SchemaStatements:
         self._creating: dict[tuple[str, str], list[str]] = {}
         self._dropping: dict[str, list[str]] = {}
 
+    def exist(self, connection: sa.Connection) -> bool:
+        """Whether all tables exist."""
+        return self._metadata.tables.keys() <= set(connection.dialect.get_table_names(connection))
+
     def create(self, connection: sa.Connection) -> None:
         """Create the tables, which must not exist."""
         for table in self._metadata.tables.values():
@@ -229,7 +233,7 @@ class SchemaStatements:
         key = dialect.name, table.name
         if key not in self._creating:
             self._creating[key] = _creating(table, dialect)
-        _run(connection, self._creating[key])
+        run_all(connection, self._creating[key])
 
     def drop(self, connection: sa.Connection) -> None:
         """Drop the tables that exist."""
@@ -237,7 +241,7 @@ class SchemaStatements:
         if dialect.name not in self._dropping:
             drops = [DropTable(table, if_exists=True) for table in self._metadata.tables.values()]
             self._dropping[dialect.name] = [str(drop.compile(dialect=dialect)) for drop in drops]
-        _run(connection, self._dropping[dialect.name])
+        run_all(connection, self._dropping[dialect.name])
 
 
 def _creating(table: sa.Table, dialect: sa.Dialect) -> list[str]:
@@ -251,7 +255,8 @@ def _creating(table: sa.Table, dialect: sa.Dialect) -> list[str]:
     return texts
 
 
-def _run(connection: sa.Connection, texts: Iterable[str]) -> None:
+def run_all(connection: sa.Connection, texts: Iterable[str]) -> None:
+    """Execute statements without parameters."""
     raw: Any = connection.connection.driver_connection
     for text in texts:
         raw.execute(text)

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from ..engine.errors import IntegrityError, NotFoundError, UsageError
 from ..engine.log.contract import Log
-from .projection import Projection
-from .statements import CompiledStatement, DirectInsert, DirectQuery, SchemaStatements
+from .projection import Projection, ProjectionStore
+from .statements import CompiledStatement, DirectInsert, DirectQuery, SchemaStatements, run_all
 
 logger = logging.getLogger("framelode.projections")
 
@@ -57,6 +57,14 @@ _schema = SchemaStatements(_metadata)
 _delete_row = CompiledStatement(
     lambda: sa.delete(_tracking).where(_column.projection == sa.bindparam("name")), ("name",)
 )
+_rename_row = CompiledStatement(
+    lambda: (
+        sa.update(_tracking)
+        .where(_column.projection == sa.bindparam("old"))
+        .values(projection=sa.bindparam("new", type_=sa.Text))
+    ),
+    ("new", "old"),
+)
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -92,10 +100,15 @@ class Tracking:
         self._place = place
         self._is_owner = self._has_warned = False
 
-    def create(self, connection: sa.Connection) -> None:
+    def create(self, store: ProjectionStore) -> None:
         """Create the tables if they are missing. Raises an error if they belong to another engine."""
-        _schema.create_missing(connection)
-        self._check_owner(connection)
+        with store.read() as connection:
+            if _schema.exist(connection):
+                self._check_owner(connection)
+                return
+        with store.write() as connection:
+            _schema.create_missing(connection)
+            self._check_owner(connection)
 
     def _check_owner(self, connection: sa.Connection) -> None:
         """Raise an error if the database belongs to another log, or to another copy of this one."""
@@ -227,11 +240,10 @@ class Tracking:
         """Replace the live tables and their tracking row by those of `fresh`, if it has any."""
         live.schema.drop(connection)
         pairs = zip(live.metadata.sorted_tables, fresh.metadata.sorted_tables, strict=True)
-        for old, new in pairs if has_tables else ():
-            connection.execute(sa.DDL(f'ALTER TABLE "{new.name}" RENAME TO "{old.name}"'))  # type: ignore[no-untyped-call]
-        connection.execute(sa.delete(_tracking).where(_column.projection == live.full_name))
-        renamed = sa.update(_tracking).where(_column.projection == fresh.full_name)
-        connection.execute(renamed.values(projection=live.full_name))
+        if has_tables:
+            run_all(connection, [f'ALTER TABLE "{new.name}" RENAME TO "{old.name}"' for old, new in pairs])
+        _delete_row.execute(connection, (live.full_name,))
+        _rename_row.execute(connection, (live.full_name, fresh.full_name))
 
 
 def _rows(connection: sa.Connection) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Location(msgspec.Struct, frozen=True):
 
     def check(self, log_id: str) -> None:
         """Raise `IntegrityError` if the folder belongs to a different log than the one that was found."""
-        if self.folder is not None:
+        if self.folder is not None and log_id != self.log_id:
             check_log_id(self.folder, self.log, log_id)
 
     def remember(self, log_id: str) -> None:
@@ -205,7 +205,8 @@ def locate(
         return msgspec.structs.replace(where, read_only=reason)
     folder, log_name = _folder_of(text)
     folder = absolute(from_home(folder))
-    reason = reason or _why_read_only(folder, log_name)
+    settings = read_settings(folder)
+    reason = reason or _why_read_only(folder, log_name, settings)
     if not reason:
         _make_folder(folder)
     given = {
@@ -214,14 +215,13 @@ def locate(
         "blobs": None if blobs is None else _blobs_setting(os.fspath(blobs), folder),
         "shared": shared,
     }
-    return _locate_in(folder, {name: value for name, value in given.items() if value is not None}, reason)
+    given = {name: value for name, value in given.items() if value is not None}
+    return _locate_in(folder, settings, given, reason)
 
 
-def _why_read_only(folder: Path, log_name: str | None) -> str:
+def _why_read_only(folder: Path, log_name: str | None, settings: Settings | None) -> str:
     """Return why the engine in a folder can only be read; empty if there is none, or it can be written."""
-    settings = stat_of(folder / SETTINGS_FILE)
-    found = read_settings(folder) if settings else None
-    log = folder / (log_name or (found or Settings()).log)
+    log = folder / (log_name or (settings or Settings()).log)
     if stat_of(log) is None:
         return ""
     for place in (folder, log):
@@ -230,9 +230,8 @@ def _why_read_only(folder: Path, log_name: str | None) -> str:
     return ""
 
 
-def _locate_in(folder: Path, given: dict[str, Any], read_only: str) -> Location:
+def _locate_in(folder: Path, settings: Settings | None, given: dict[str, Any], read_only: str) -> Location:
     """Return the location of the engine in a folder, by its settings and those that the caller passed."""
-    settings = read_settings(folder)
     if settings is not None:
         require_own_places(folder, settings, given)
         _require_log(folder, settings, given)
