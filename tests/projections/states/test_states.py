@@ -281,7 +281,7 @@ class TestSnapshotsLeftByReads:
         return tmp_path
 
     def rows(self, engine):
-        if "state_snapshot_v1" not in engine.session.database.table_names():
+        if "state_snapshot_v2" not in engine.session.database.table_names():
             return []
         with engine.session.database.read() as connection:
             return connection.execute(sa.text("SELECT version_id, version FROM state_snapshot_v2")).all()
