@@ -29,23 +29,31 @@ def run_dvc(folder, *arguments, status=0):
 
 
 def run_all_dvc(folder, *commands):
-    """Run several commands of DVC in one process: to import it takes longer than any of them."""
-    _of_this_file(folder, json.dumps([list(map(str, command)) for command in commands]))
+    """Run several commands of DVC in one process, which takes longer to begin than any of them.
 
-
-def read_datasets(folder):
-    """Return the datasets of a repository as DVC reads them: spec, lock, and whether the lock is invalid."""
-    return json.loads(_of_this_file(folder))
-
-
-def _of_this_file(folder, *arguments):
-    command = [sys.executable, "-W", "ignore", __file__, *arguments]
+    Returns
+    -------
+    list of two dicts
+        The datasets of the repository before and after, as DVC reads them: spec, lock, and whether the lock is invalid.
+    """
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        __file__,
+        json.dumps([list(map(str, each)) for each in commands]),
+    ]
     environment = {**os.environ, **QUIET}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
-    return done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def read_datasets(folder):
+    """Return the datasets of a repository as DVC reads them."""
+    return run_all_dvc(folder)[0]
 
 
 def _run_all(commands):
@@ -56,11 +64,11 @@ def _run_all(commands):
             sys.exit(status)
 
 
-def _print_datasets():
+def _datasets():
     from dvc.repo import Repo
 
     with Repo(".") as repo:
-        found = {
+        return {
             name: {
                 "type": dataset.type,
                 "spec": dataset.spec.to_dict(),
@@ -70,8 +78,9 @@ def _print_datasets():
             }
             for name, dataset in repo.datasets.items()
         }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    _run_all(json.loads(sys.argv[1])) if len(sys.argv) > 1 else _print_datasets()
+    found = [_datasets()]
+    _run_all(json.loads(sys.argv[1]))
+    print(json.dumps([*found, _datasets()]))
