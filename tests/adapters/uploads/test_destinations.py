@@ -353,20 +353,20 @@ class TestWeb:
         assert_finished(web, items)
 
     def test_a_server_that_is_down_is_not_asked_for_every_file(self, web, items):
-        many = [UploadItem(items[0].path, f"up/{number}") for number in range(200)]
+        many = [UploadItem(items[0].path, f"up/{number}") for number in range(120)]
         web.server.refuse = lambda method, path: 503
         web.destination.read(many)
         web.destination.send(many)
         first = len(web.server.requests)
         assert 32 <= first < 100
-        assert len(errors(many)) == 200
+        assert len(errors(many)) == 120
         assert all(item.may_try_again and "answered 503" in str(item.error) for item in many)
         web.destination.send(many)
         assert len(web.server.requests) - first < 100
         web.server.refuse = lambda method, path: None
         while failed := [item for item in many if item.error is not None]:
             web.destination.send(failed)
-        assert len(web.everything()) == 200
+        assert len(web.everything()) == 120
 
     def test_an_object_without_an_end_is_another_one(self, web, items, monkeypatch):
         assert_finished(web, items[:1])
