@@ -12,6 +12,7 @@ from pathlib import Path
 
 import histories
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from raw_logs import TABLES, raw, unguarded
@@ -288,6 +289,27 @@ class TestStoredValues:
             )
         check_located(examine(folder), folder, values["first_position"])
 
+    @pytest.mark.parametrize("schema", ["events.1", "frames.1"])
+    def test_a_body_of_another_batch_with_a_checksum_of_its_own_is_found(self, folder, schema):
+        with unguarded(folder) as connection:
+            query = """SELECT first_position, topics, count, codec, body FROM record_batch
+                JOIN record_body USING (first_position) WHERE schema = ? ORDER BY first_position"""
+            rows = connection.execute(query, (schema,)).fetchall()
+            first, codec, body = next(
+                (one[0], *other[3:])
+                for one in rows
+                for other in rows
+                if one[1:3] == other[1:3] and one[4] != other[4]
+            )
+            checksum = blake3(first.to_bytes(8, "little") + blake3(codec.encode() + b"\0" + body).digest())
+            connection.execute(
+                "UPDATE record_body SET codec = ?, checksum = ?, body = ? WHERE first_position = ?",
+                (codec, checksum.digest(16), body, first),
+            )
+        error = examine(folder)
+        check_located(error, folder, first)
+        assert any("the body does not match its digest" in each for each in error.problems)
+
     def test_a_body_without_a_batch_is_found(self, folder):
         with unguarded(folder) as connection:
             connection.execute(
@@ -311,7 +333,6 @@ class TestStoredValues:
 
     def test_a_recompressed_body_is_no_damage(self, folder):
         import zstandard
-        from blake3 import blake3
 
         before = examine(folder)
         with unguarded(folder) as connection:
@@ -615,12 +636,13 @@ class TestProjections:
         shutil.move(folder / "older.db", folder / "log.db")
         assert examine(folder) == before
 
-    def test_an_older_log_that_grew_past_the_projections(self, folder):
+    @pytest.mark.parametrize("more", [3, 9])
+    def test_an_older_log_that_grew_to_the_projections_or_past_them(self, folder, more):
         shutil.copy(folder / "log.db", folder / "older.db")
-        self.grow(folder, 2)
+        self.grow(folder, 3, "lost")
         shutil.move(folder / "older.db", folder / "log.db")
         (folder / "projections.db").rename(folder / "kept.db")
-        self.grow(folder, 9)
+        self.grow(folder, more)
         expected = examine(folder)
         (folder / "kept.db").rename(folder / "projections.db")
         assert examine(folder) == expected
@@ -637,9 +659,9 @@ class TestProjections:
         (folder / "projections.db").unlink()
         assert examine(folder) == before
 
-    def grow(self, folder, count):
+    def grow(self, folder, count, name=""):
         with framelode.connect(folder) as engine:
             draft = DatasetVersion.get_current(dataset_name="d")
             for number in range(count):
-                draft.add_frames([SingleFrame(id=f"{count}-{number}")])
+                draft.add_frames([SingleFrame(id=f"{name}{count}-{number}")])
         engine.close()
