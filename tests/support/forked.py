@@ -11,7 +11,11 @@ from multiprocessing import get_context
 from patience import PATIENCE
 
 PRELOADED = [
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
     "framelode.adapters.connect",
     "framelode.adapters.datalake",
     "framelode.adapters.hyperdatasets.source_deletion",
@@ -24,6 +28,7 @@ PRELOADED = [
     "framelode.adapters.sql.postgres.database",
     "framelode.adapters.uploads.encoder",
     "framelode.adapters.uploads.objects",
+    "numpy.ma",
     "psycopg",
     "s3_descriptions",
     "s3fs",
