@@ -8,17 +8,23 @@ import sys
 import warnings
 
 import pytest
+from late import Late
 from patience import PATIENCE
 
 import framelode
 from framelode import ConflictError, DatasetVersion, InvalidValueError, SingleFrame, UsageError
 
-with warnings.catch_warnings(record=True) as _raised:
-    warnings.simplefilter("always")  # MLflow imports modules that are deprecated in others
-    import mlflow
-    import mlflow.data
+mlflow = Late("mlflow")
+integration = Late("framelode.adapters.integrations.mlflow")
 
-from framelode.adapters.integrations.mlflow import FramelodeDatasetSource, from_framelode
+
+@pytest.fixture(scope="module", autouse=True)
+def raised():
+    """What the import of MLflow warns of: it imports modules that are deprecated in others."""
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        import mlflow.data  # noqa: F401
+    return raised
 
 
 @pytest.fixture
@@ -80,13 +86,15 @@ def test_a_version_is_recorded_with_a_run_and_read_back(version, engine, client)
         "engine": engine.url,
     }
     source = mlflow.data.get_source(found)
-    assert isinstance(source, FramelodeDatasetSource)
+    assert isinstance(source, integration.FramelodeDatasetSource)
     assert [frame.id for frame in source.load()] == ["0", "1", "2", "empty"]
 
 
 def test_a_draft_is_read_back_as_it_was(version, client):
     draft = DatasetVersion.get_current(dataset_name="food")
-    source = mlflow.data.get_source(logged(from_framelode(draft, name="pasta", digest="abc"), client))
+    source = mlflow.data.get_source(
+        logged(integration.from_framelode(draft, name="pasta", digest="abc"), client)
+    )
     before = draft.fingerprint
     draft.delete_frames(["0"])
     draft.rename("later")
@@ -95,7 +103,7 @@ def test_a_draft_is_read_back_as_it_was(version, client):
     assert "0" in loaded
     assert loaded.version_name != "later"
     # An engine that shows the past records its own position.
-    again = from_framelode(loaded).source
+    again = integration.from_framelode(loaded).source
     assert (again.position, again.fingerprint) == (source.position, before)
 
 
@@ -104,16 +112,16 @@ def test_sources_are_found_by_url(version):
         source = mlflow.data.dataset_source_registry.resolve_dataset_source(raw)
         assert source.uri == "framelode://kitchen/food@v1"
         assert source.load() == version.at(source.position)
-    assert not FramelodeDatasetSource._can_resolve("framelode://food@v1/0.jpg")
-    assert not FramelodeDatasetSource._can_resolve("s3://food@v1")
-    assert not FramelodeDatasetSource._can_resolve(7)
-    assert FramelodeDatasetSource.from_json(source.to_json()).to_dict() == source.to_dict()
+    assert not integration.FramelodeDatasetSource._can_resolve("framelode://food@v1/0.jpg")
+    assert not integration.FramelodeDatasetSource._can_resolve("s3://food@v1")
+    assert not integration.FramelodeDatasetSource._can_resolve(7)
+    assert integration.FramelodeDatasetSource.from_json(source.to_json()).to_dict() == source.to_dict()
     with pytest.raises(InvalidValueError, match="not the source of a version"):
-        FramelodeDatasetSource.from_dict({"uri": "framelode://food@v1"})
+        integration.FramelodeDatasetSource.from_dict({"uri": "framelode://food@v1"})
 
 
 def test_a_copy_of_the_engine_serves_and_another_log_does_not(version, engine, tmp_path):
-    source = from_framelode(version).source
+    source = integration.from_framelode(version).source
     engine.copy_to(tmp_path / "copy")
     assert source.load(str(tmp_path / "copy")).fingerprint == version.fingerprint
     with framelode.connect(tmp_path / "other") as other:
@@ -135,14 +143,14 @@ def test_many_labels_are_cut_off(engine, client):
     for number in range(1200):
         frame.add_annotation(box2d_xywh=(1, 2, 3, 4), labels=[f"label {number:04}"])
     draft.add_frames([frame])
-    profile = json.loads(logged(from_framelode(draft), client).dataset.profile)
+    profile = json.loads(logged(integration.from_framelode(draft), client).dataset.profile)
     assert len(profile["labels"]) == 1000
     assert profile["labels_in_all"] == 1200
 
 
-def test_mlflow_may_be_imported_first():
-    assert not [each for each in _raised if "framelode" in str(each.message)]
-    assert mlflow.data.from_framelode is from_framelode
+def test_mlflow_may_be_imported_first(raised):
+    assert not [each for each in raised if "framelode" in str(each.message)]
+    assert mlflow.data.from_framelode is integration.from_framelode
 
 
 @pytest.mark.parametrize(
