@@ -17,8 +17,10 @@ ACCOUNT = {"key": "test", "secret": "test"}
 def s3_url():
     """Return the URL of the server, started when it is first needed; its bucket is there."""
     import boto3
-    import s3_descriptions  # noqa: F401
+    import botocore.session
 
+    # Each client would look for the description of S3 and read it again, which takes longer than most tests.
+    botocore.session.create_loader = cache(botocore.session.create_loader)
     command = [sys.executable, "-W", "ignore", __file__]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
