@@ -13,7 +13,7 @@ SCRIPT = ROOT / "tests" / "benchmarks" / "peers.py"
 
 STEPS = (
     "memory,objects,dicts_documented,dicts,ready,ready_unrefreshed,table,prepare,one,many_ids,iterate,iterate_frozen,"
-    "iterate_arrow,statistics,child,child_documented,past,difference,history,children,rebuild"
+    "iterate_arrow,statistics,child,child_documented,past,difference,difference_contents,history,children,rebuild"
 )
 """All but `cold`, which starts four processes."""
 
@@ -48,7 +48,7 @@ def test_each_step_of_ours_is_measured():
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     found = table_after("## Medians", done.stdout)
-    assert len(found) == 26
+    assert len(found) == 27
     for step, (figures,) in found.items():
         numbers = [float(figure.replace(",", "")) for figure in figures.split(" / ")]
         assert len(numbers) == (1 if step.endswith((", MB", ", bytes a frame")) else 2), (step, figures)

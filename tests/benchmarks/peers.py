@@ -209,11 +209,18 @@ ROWS = (
         cause="More than half is the search for the version by its name, with SQL statements that are built anew each time.",
     ),
     Row(
-        "difference of the child of 1%, with fields",
+        "difference of the child of 1%: ids and names of changed fields; peers: rows",
         "difference",
         "ms",
-        cause="framelode names the fields, and gives each frame as it was and as it is. Half of the time goes into making these dicts "
-        "from payloads. The peers return whole rows and name no fields; Lance and DataChain return none as they were.",
+        cause="framelode reads the events of both versions and compares their fields. The peers name no fields; Lance keeps with each row the "
+        "version that wrote it last.",
+    ),
+    Row(
+        "the same, with each frame as it was and as it is; peers: rows",
+        "difference_contents",
+        "ms",
+        theirs="difference",
+        cause="Most of the time goes into making dicts from payloads. The peers return rows; Lance and DataChain return none as they were.",
     ),
     Row("history of one frame", "history", "ms"),
     Row(

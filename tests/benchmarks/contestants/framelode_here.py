@@ -11,7 +11,7 @@ from typing import Any
 from workload import Changes, size_of
 
 import framelode
-from framelode import BoundingBox2D, DatasetVersion, SingleFrame
+from framelode import BoundingBox2D, DatasetVersion, FrameDiff, SingleFrame
 
 from .arrow import table
 from .contestant import Contestant, Figure, measure, of_children
@@ -178,16 +178,18 @@ assert version.get_single_frame(sys.argv[2]).id == sys.argv[2]
         return measure(lambda: version("Current").get_single_frame(next(gone)), times=1000)
 
     def difference(self) -> Figure:
+        return self.measure_difference(lambda one: (one.frame_id, one.fields))
+
+    def difference_contents(self) -> Figure:
+        return self.measure_difference(lambda one: (one.frame_id, one.fields, one.before, one.after))
+
+    def measure_difference(self, read: Callable[[FrameDiff], tuple[Any, ...]]) -> Figure:
         new, old = version("documented"), version("child")
 
         def work() -> None:
             found = new.diff(old)
-            read = [
-                (one.frame_id, one.fields, one.before, one.after)
-                for part in (found.added, found.removed, found.changed)
-                for one in part
-            ]
-            assert len(read) == 3 * len(self.documented_changes.new)
+            rows = [read(one) for part in (found.added, found.removed, found.changed) for one in part]
+            assert len(rows) == 3 * len(self.documented_changes.new)
 
         return measure(work)
 
