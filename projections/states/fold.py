@@ -325,7 +325,9 @@ class BatchIndex(msgspec.Struct, frozen=True, gc=False):
         span = int(firsts[-1] - firsts[0]) + 1 if len(firsts) else 0
         if self.numbers is not None or not 0 < span < _SEARCHED * lookups:
             return self
-        lengths = np.append(np.diff(firsts), 1).astype(np.intp)
+        lengths = np.diff(firsts.astype(np.int64), append=int(firsts[-1]) + 1)
+        if (lengths < 0).any():
+            return self  # A damaged table returns the batches out of order.
         return BatchIndex(firsts, self.counts, np.repeat(np.arange(len(firsts), dtype=np.int32), lengths))
 
     def extended(self, first_positions: U64, counts: U64) -> BatchIndex:

@@ -160,6 +160,21 @@ def test_equal_numbers_stay_in_order_whether_few_or_many(unique, doubled, data):
     assert stable_order(np.array(numbers, np.uint64)).tolist() == expected
 
 
+def test_batches_are_located_alike_with_a_table_of_all_positions():
+    firsts, counts = np.array([3, 5, 11], np.uint64), np.array([2, 4, 1], np.uint64)
+    index = BatchIndex(firsts, counts)
+    wanted = np.array([3, 4, 5, 8, 11], np.uint64)
+    assert index.prepared(100).numbers is not None
+    for found in (index.locate(wanted), index.prepared(100).locate(wanted)):
+        assert [each.tolist() for each in found] == [[0, 0, 1, 1, 2], [0, 1, 0, 3, 0]]
+
+
+def test_batches_out_of_order_are_no_warning_of_numpy():
+    """A damaged table returns them so; whoever reads the batches finds the damage."""
+    firsts = np.array([3, (1 << 63) + 5, 11], np.uint64)
+    assert BatchIndex(firsts, np.ones(3, np.uint64)).prepared(100).numbers is None
+
+
 class TestKeysThatMeet:
     def test_the_mix_can_be_steered(self):
         for mixed in (0, 1, 12345, MASK):
