@@ -535,7 +535,7 @@ def test_there_is_a_script_for_each_public_shape():
     assert len(SCRIPTS) >= 16
     called = set(re.findall(r"\.(\w+)\(", "".join(script for script, _ in SCRIPTS.values())))
     methods = {name for name in vars(framelode.DataView) if not name.startswith("_")}
-    ours = {"at", "plan", "versions", "get_versions", "set_versions", "get_views", "to_torch"}
+    ours = {"at", "plan", "versions", "get_versions", "set_versions", "get_views", "delete", "to_torch"}
     properties = {"id", "name", "description", "project", "tags", "session"}
     getters = {"get_queries", "set_queries", "get_iteration_parameters", "get_mapping_rules"}
     assert methods - ours - properties - getters - {"require_end"} <= called
