@@ -60,7 +60,8 @@ def fold_rows(rows: Rows, positions: U64) -> Run:
     mixed = mixed[order]
     same = mixed[1:] == mixed[:-1]
     if not same.any():
-        return Run(mixed & MIXED_BITS, marked[order])
+        mixed &= MIXED_BITS
+        return Run(mixed, marked[order])
     hi, lo = hi[order], lo[order]
     if ((hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1]))[same].any():
         again = np.lexsort((positions[order], lo, hi, mixed))
