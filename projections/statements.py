@@ -129,7 +129,7 @@ class CheckedQuery(DirectQuery):
         return [self._row(map(_converted, convert, row)) for row in self.execute(connection, values)]
 
     def row(self, connection: sa.Connection, values: Sequence[Any]) -> Any:
-        """Return the first row for some values, with columns by name; None if there is none."""
+        """Return the first row for some values, or None. Its columns have names."""
         return next(iter(self.rows(connection, values)), None)
 
     def _converters(self, dialect: sa.Dialect) -> list[Any]:

@@ -9,10 +9,10 @@ import subprocess
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 from git_repository import ENVIRONMENT
-from patience import PATIENCE, join
+from patience import PATIENCE
+from running import running
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -65,15 +65,8 @@ class _Backend(_Files):
 def http_server(folder, *, smart):
     """Serve the repositories below a folder over HTTP; gives the URL."""
     handler = partial(_Backend if smart else _Files, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        join(thread)
-        server.server_close()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as place:
+        yield f"http://{place}"
 
 
 def local_ssh(folder):

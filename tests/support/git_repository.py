@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from subprocess import DEVNULL, PIPE
-from threading import Thread
 
-from patience import PATIENCE, join
+from patience import PATIENCE
+from running import running
 
 ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "a",
@@ -77,14 +77,8 @@ def git_server(folder):
                         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                     os.write(daemon.stdin.fileno(), data)
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"git://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            join(thread)
+    with running(ThreadingTCPServer(("127.0.0.1", 0), Connection)) as place:
+        yield f"git://{place}"
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
-from patience import join
+from running import running
 
 
 class Page(BaseHTTPRequestHandler):
@@ -53,12 +52,5 @@ class Page(BaseHTTPRequestHandler):
 @contextmanager
 def web(**pages):
     handler = type("Handler", (Page,), {"pages": {f"/{name}": page for name, page in pages.items()}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", handler.pages
-    finally:
-        server.shutdown()
-        join(thread)
-        server.server_close()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as place:
+        yield f"http://{place}", handler.pages
